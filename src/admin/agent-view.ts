@@ -1,0 +1,98 @@
+/**
+ * What the admin server, the metrics and the command line may know about a running agent. The agent implements
+ * this interface; everything in src/admin is programmed against it and never sees the engine. Each method returns
+ * plain, JSON-safe objects that are copies: whoever reads them may take its time and may change them.
+ */
+import type { LatencySummary } from '../observe/sketch.js';
+
+/** One framed byte channel to an app or to another agent. */
+export interface LinkView {
+  id: string;
+  kind: 'shm' | 'unix' | 'tcp';
+  /** `app`: an application beside this agent; `peer`: another agent that connected here; `upstream`: one we connected to. */
+  role: 'app' | 'peer' | 'upstream';
+  /** Address of a TCP peer, or `pid <n> uid <n>` of a local one. */
+  peer: string;
+  /** Name the peer gave in its hello; empty if it gave none. */
+  app: string;
+  state: string;
+  /** How long the link has been in this state, in milliseconds. */
+  sinceMs: number;
+  requestsIn: number;
+  responsesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+  /** Requests that await a reply on this link now. */
+  pending: number;
+  /** Bytes queued for this link that its socket or ring has not taken yet. */
+  outboundBytes: number;
+}
+
+/** One instance as a balancer sees it. */
+export interface EndpointView {
+  id: string;
+  /** `host:port` of another agent; null where the endpoint is an app's link. */
+  address: string | null;
+  /** Id of the link where the endpoint is an app beside this agent, or of the open upstream link; null if none is open. */
+  link: string | null;
+  weight: number;
+  inFlight: number;
+  state: 'ready' | 'idle' | 'connecting' | 'backoff' | 'draining';
+  requests: number;
+  failures: number;
+}
+
+/** The endpoints of one service and group. */
+export interface ClusterView {
+  id: string;
+  service: string;
+  group: string;
+  direction: Direction;
+  balancer: string;
+  endpoints: EndpointView[];
+}
+
+/** `outbound`: our app calls others; `inbound`: others call our app. */
+export type Direction = 'outbound' | 'inbound';
+
+/** One installed flow with what it has carried. */
+export interface FlowView {
+  direction: Direction;
+  service: string;
+  /** Absent where the service's routes do not look at the method. */
+  method?: string;
+  group?: string;
+  /** Cluster id, or null where the flow answers by itself. */
+  cluster: string | null;
+  flags: string[];
+  requests: number;
+  /** Requests by status code, 17 numbers (docs/wire-format.md). */
+  byStatus: number[];
+  latency: LatencySummary;
+}
+
+/** How full one bounded table is. */
+export interface LimitView {
+  name: string;
+  used: number;
+  max: number;
+}
+
+/** Whether this agent may get traffic, and if not, why not. */
+export interface ReadyView {
+  ok: boolean;
+  reasons: string[];
+}
+
+/** See the file's head. */
+export interface AgentView {
+  ready(): Promise<ReadyView>;
+  links(): Promise<LinkView[]>;
+  clusters(): Promise<ClusterView[]>;
+  flows(): Promise<FlowView[]>;
+  /** Engine counters by snake_case name, each only growing: upcalls, flow_hits, flow_misses, protocol_errors, ... */
+  counters(): Promise<Record<string, number>>;
+  limits(): Promise<LimitView[]>;
+  /** The configuration in force. The admin server takes secrets out before it shows it. */
+  config(): Promise<unknown>;
+}

@@ -1,0 +1,53 @@
+/**
+ * What every registry offers, whatever keeps the instances: files in a directory today, Redis or xDS behind the
+ * same interface later. The agent registers its apps' services here and watches the services that its apps call.
+ * A registry in trouble never empties a list: the last good one serves on, and `problem` says what is wrong.
+ */
+import type { Instance } from './instance.js';
+
+/** Gets the full list of live instances each time, sorted by id; the list and its members are frozen. */
+export type InstancesListener = (instances: readonly Instance[]) => void;
+
+/** What may change while an instance stays registered. */
+export type InstanceChange = Partial<
+  Pick<Instance, 'version' | 'host' | 'port' | 'weight' | 'zone' | 'protocols' | 'metadata'>
+>;
+
+/** One registered instance, kept alive until it is deregistered or the process ends. */
+export interface Registration {
+  /** The instance as it stands in the registry. */
+  readonly instance: Instance;
+  /** Publishes a change; resolves when it is written. */
+  update(change: InstanceChange): Promise<void>;
+  /** Takes the instance out; resolves when it is gone from the registry. Calling it again does nothing. */
+  deregister(): Promise<void>;
+}
+
+/** See the file's head. */
+export interface Registry {
+  /**
+   * Publishes an instance and renews its lease from then on.
+   * @throws {RegistryError} if it could not be written now; nothing is retried then.
+   */
+  register(instance: Instance): Promise<Registration>;
+
+  /**
+   * Watches the live instances of a service. The listener is called before `watch` returns if the registry has been
+   * read at least once (else as soon as it has), and then on each change.
+   * @param group only instances of this group; undefined, '' or '*': all
+   * @returns ends the watch; the listener is not called afterwards
+   * @throws {RegistryError} if too many services are watched already.
+   */
+  watch(service: string, group: string | undefined, listener: InstancesListener): () => void;
+
+  /** What is wrong with the registry now, in words for an operator; null if nothing is. */
+  readonly problem: string | null;
+
+  /** Deregisters what is still registered, ends all watches. Calling it again does nothing. */
+  close(): Promise<void>;
+}
+
+/** Why a registry refused something. */
+export class RegistryError extends Error {
+  override readonly name = 'RegistryError';
+}
