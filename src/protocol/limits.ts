@@ -1,0 +1,13 @@
+// The bounds of the wire format (docs/wire-format.md), the same as in native/base/limits.h. They are part of
+// the protocol: both ends of a link must agree on them, so no option changes them.
+
+export const fixedBytes = 32;
+export const maxHeaderBytes = 16 * 1024;
+export const maxFrameBodyBytes = 64 * 1024;
+export const maxFrameBytes = fixedBytes + maxHeaderBytes + maxFrameBodyBytes;
+/** Longest service or method name, in bytes of UTF-8. */
+export const maxNameBytes = 256;
+/** Most attachment entries in one header, counted before equal keys are merged. */
+export const maxAttachments = 64;
+export const minRingBytes = 256 * 1024;
+export const maxRingBytes = 64 * 1024 * 1024;
