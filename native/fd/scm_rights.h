@@ -8,7 +8,7 @@
 #include <array>
 #include <cstddef>
 
-#include "../fd/unique_fd.h"
+#include "unique_fd.h"
 
 namespace ringside {
 
