@@ -1,5 +1,5 @@
 // See scm_rights.h.
-#include "scm_rights.h"
+#include "native/fd/scm_rights.h"
 
 #include <sys/socket.h>
 #include <sys/uio.h>

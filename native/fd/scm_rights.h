@@ -8,7 +8,7 @@
 #include <array>
 #include <cstddef>
 
-#include "unique_fd.h"
+#include "native/fd/unique_fd.h"
 
 namespace ringside {
 

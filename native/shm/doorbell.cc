@@ -1,5 +1,5 @@
 // See doorbell.h.
-#include "doorbell.h"
+#include "native/shm/doorbell.h"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>

@@ -4,8 +4,8 @@
 // twice. The process must ignore SIGPIPE (Node does): a hostile app may close its end of the pipe.
 #pragma once
 
-#include "../base/status.h"
-#include "../fd/unique_fd.h"
+#include "native/base/status.h"
+#include "native/fd/unique_fd.h"
 
 namespace ringside {
 

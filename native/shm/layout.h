@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../base/limits.h"
+#include "native/base/limits.h"
 
 namespace ringside::shm {
 

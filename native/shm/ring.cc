@@ -1,11 +1,11 @@
 // See ring.h and docs/shm-layout.md. Memory orders are named where they pair.
-#include "ring.h"
+#include "native/shm/ring.h"
 
 #include <atomic>
 #include <cstdint>
 
-#include "../base/full_fence.h"
-#include "layout.h"
+#include "native/base/full_fence.h"
+#include "native/shm/layout.h"
 
 namespace ringside {
 namespace {

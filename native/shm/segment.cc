@@ -1,5 +1,5 @@
 // See segment.h.
-#include "segment.h"
+#include "native/shm/segment.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -12,8 +12,8 @@
 #include <string>
 #include <utility>
 
-#include "../base/bytes.h"
-#include "layout.h"
+#include "native/base/bytes.h"
+#include "native/shm/layout.h"
 
 // Since Linux 6.3; older headers lack it and older kernels refuse it.
 #ifndef MFD_NOEXEC_SEAL

@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../base/status.h"
-#include "../fd/unique_fd.h"
+#include "native/base/status.h"
+#include "native/fd/unique_fd.h"
 
 namespace ringside {
 
