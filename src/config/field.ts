@@ -1,0 +1,102 @@
+/**
+ * Building blocks of the configuration's schema: each makes one kind of field together with what is told about it
+ * (what it means, what is allowed, whether a change needs a restart). Error texts, `diffConfig`, redaction and
+ * docs/configuration.md all read these facts, so none of them can disagree with what is enforced.
+ */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** What is told about one field. */
+export interface FieldFacts {
+  /** Meaning, one sentence or two, for docs/configuration.md. */
+  means: string;
+  /** What is allowed, to stand behind "allowed:". */
+  allowed: string;
+  /** True where a change takes effect only in a new process. */
+  restart: boolean;
+  /** Shown instead of the default where that is computed at start. */
+  defaultText?: string;
+  /** Never shown by the admin server or written to a log. */
+  secret?: boolean;
+}
+
+/** The facts of every leaf of the schema. */
+export const fieldFacts = z.registry<FieldFacts>();
+
+/** What the caller of a builder says; `allowed` comes from the builder itself. */
+export type Told = Omit<FieldFacts, 'allowed' | 'restart'> & { live?: boolean };
+
+/** Attaches facts to a schema. */
+export function field<T extends z.ZodType>(schema: T, allowed: string, { live, ...told }: Told): T {
+  fieldFacts.add(schema, { ...told, allowed, restart: live !== true });
+  return schema;
+}
+
+/** A whole number from min to max. */
+export function integer(min: number, max: number, byDefault: number, told: Told) {
+  const schema = z.int().min(min).max(max).default(byDefault);
+  return field(schema, `a whole number from ${min} to ${max}`, told);
+}
+
+/** A duration in whole milliseconds. */
+export function durationMs(min: number, max: number, byDefault: number, told: Told) {
+  return field(z.int().min(min).max(max).default(byDefault), `whole milliseconds, ${min} to ${max}`, told);
+}
+
+/** A size in whole bytes. */
+export function sizeBytes(min: number, max: number, byDefault: number, told: Told) {
+  return field(z.int().min(min).max(max).default(byDefault), `whole bytes, ${min} to ${max}`, told);
+}
+
+/** A switch. */
+export function flag(byDefault: boolean, told: Told) {
+  return field(z.boolean().default(byDefault), 'true or false', told);
+}
+
+/** One of a few words. */
+export function oneOf<const T extends readonly [string, ...string[]]>(
+  words: T,
+  byDefault: T[number],
+  told: Told,
+) {
+  return field(z.enum(words).default(byDefault as never), words.join(', '), told);
+}
+
+/** A TCP port to listen on. */
+export function listenPort(byDefault: number, told: Told) {
+  return field(
+    z.int().min(0).max(65_535).default(byDefault),
+    'a port from 0 to 65535; 0 = any free one',
+    told,
+  );
+}
+
+/** An IP address to listen on. */
+export function listenHost(byDefault: string, told: Told) {
+  return field(z.string().refine(isAddress).default(byDefault), 'an IPv4 or IPv6 address', told);
+}
+
+/** An address of the loopback interface. */
+export function loopbackHost(byDefault: string, told: Told) {
+  const schema = z.string().refine(isLoopback).default(byDefault);
+  return field(schema, 'an address of the loopback interface, 127.0.0.0/8 or ::1', told);
+}
+
+/** Permission bits in octal, as text: YAML would read a bare 0600 as six hundred. */
+export function octalMode(byDefault: string, told: Told) {
+  const schema = z
+    .string()
+    .regex(/^0?[0-7]{3}$/)
+    .default(byDefault);
+  return field(schema, `octal digits in quotes, such as "${byDefault}"`, told);
+}
+
+/** True for an IPv4 or IPv6 address without a zone. */
+export function isAddress(text: string): boolean {
+  return isIP(text) !== 0 && !text.includes('%');
+}
+
+/** True for an address of the loopback interface. */
+export function isLoopback(text: string): boolean {
+  return (isIP(text) === 4 && text.startsWith('127.')) || text === '::1';
+}

@@ -1,0 +1,98 @@
+/**
+ * Fills in what the configuration file leaves to the machine: the socket's path, the allowed users, the address
+ * that others reach us at, the registry's directory. Everything it wants to know about the machine comes in as a
+ * parameter, so that tests need no particular one.
+ */
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { defaultAgentSocket } from '../base/default-socket.js';
+import type { ConfigFile } from './schema.js';
+
+/** The configuration an agent runs with: every value is there, every path is absolute. */
+export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | 'registry'> {
+  socket: {
+    path: string;
+    mode: string;
+    /** Group id; null leaves the agent's own. */ group: number | null;
+    allowUids: number[];
+  };
+  advertise: { host: string; /** null: the port that the inbound listener got. */ port: number | null };
+  registry: Omit<ConfigFile['registry'], 'directory'> & { directory: string };
+}
+
+/** What is asked of the machine. */
+export interface Machine {
+  /** User id of this process. */
+  uid: number;
+  defaultSocketPath: string;
+  /** Addresses of all interfaces that are up, in the kernel's order. */
+  addresses: readonly { address: string; family: 'IPv4' | 'IPv6'; internal: boolean }[];
+  /** Id of a group by name; undefined if there is none. */
+  groupId(name: string): number | undefined;
+}
+
+/** The machine this process runs on. */
+export function thisMachine(): Machine {
+  return {
+    uid: process.getuid?.() ?? 0,
+    defaultSocketPath: defaultAgentSocket(),
+    addresses: Object.values(networkInterfaces()).flatMap((list) => list ?? []),
+    groupId: groupIdFromFile,
+  };
+}
+
+/**
+ * @param directory what relative paths start from: the configuration file's directory
+ * @returns the configuration, or the name of a group that does not exist
+ */
+export function resolveConfig(
+  file: ConfigFile,
+  directory: string,
+  machine: Machine,
+): { config: AgentConfig } | { unknownGroup: string } {
+  const group =
+    typeof file.socket.group === 'string' ? machine.groupId(file.socket.group) : file.socket.group;
+  if (group === undefined) return { unknownGroup: String(file.socket.group) };
+  const socketPath = resolve(directory, file.socket.path ?? machine.defaultSocketPath);
+  const config: AgentConfig = {
+    ...file,
+    socket: {
+      path: socketPath,
+      mode: file.socket.mode,
+      group,
+      allowUids: file.socket.allowUids ?? [...new Set([machine.uid, 0])],
+    },
+    advertise: {
+      host: file.advertise.host ?? reachableHost(file.inbound.host, machine),
+      port: file.advertise.port,
+    },
+    registry: {
+      ...file.registry,
+      directory: resolve(directory, file.registry.directory ?? join(dirname(socketPath), 'registry')),
+    },
+    filters: file.filters.map((filter) => ({ ...filter, module: resolve(directory, filter.module) })),
+  };
+  return { config };
+}
+
+function reachableHost(inboundHost: string, machine: Machine): string {
+  if (!/^(0\.0\.0\.0|[0:]+)$/.test(inboundHost)) return inboundHost;
+  const outside = machine.addresses.find(({ family, internal }) => family === 'IPv4' && !internal);
+  return outside?.address ?? '127.0.0.1';
+}
+
+/** Node cannot ask the name service; the file is what containers and services use. */
+function groupIdFromFile(name: string): number | undefined {
+  let text: string;
+  try {
+    text = readFileSync('/etc/group', 'utf8');
+  } catch {
+    return undefined;
+  }
+  for (const line of text.split('\n')) {
+    const [groupName, , id] = line.split(':');
+    if (groupName === name && id !== undefined && /^\d+$/.test(id)) return Number(id);
+  }
+  return undefined;
+}

@@ -1,0 +1,270 @@
+/**
+ * The agent's configuration: every field with its default, bounds and meaning. This file is the only place that
+ * says so; docs/configuration.md is generated from it and a test keeps it current. Every field has a default, so
+ * that an empty file is a valid configuration. Values that depend on the machine (paths, addresses) default to null
+ * here and are filled in by resolve-config.ts.
+ */
+import { z } from 'zod';
+import {
+  durationMs,
+  field,
+  flag,
+  integer,
+  isAddress,
+  listenHost,
+  listenPort,
+  loopbackHost,
+  octalMode,
+  oneOf,
+  sizeBytes,
+} from './field.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const UID_MAX = 0xffff_fffe;
+/** A unix socket's address holds at most this many bytes of path on Linux. */
+const SOCKET_PATH_MAX_BYTES = 107;
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f]/;
+
+/** The balancers that the engine knows. */
+export const BALANCERS = ['p2c', 'round-robin'] as const;
+export type Balancer = (typeof BALANCERS)[number];
+
+const nonEmpty = z
+  .string()
+  .refine((text) => text.length > 0 && !CONTROL.test(text) && Buffer.byteLength(text) <= 256);
+const path = z
+  .string()
+  .refine((text) => text.length > 0 && !text.includes('\0') && Buffer.byteLength(text) <= 4095);
+const ringBytes = z
+  .int()
+  .min(256 * KIB)
+  .max(64 * MIB)
+  .refine((size) => (size & (size - 1)) === 0);
+
+const socket = z.strictObject({
+  path: field(
+    path
+      .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
+      .nullable()
+      .default(null),
+    `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`,
+    {
+      means:
+        "Where the unix socket for the applications stands. Its directory is made if it is missing, for the agent's user only.",
+      defaultText: 'the default socket, where the SDK looks too',
+    },
+  ),
+  mode: octalMode('0600', {
+    means: 'Permission bits of the socket. With `group` set, "0660" lets that group in.',
+  }),
+  group: field(
+    z
+      .union([nonEmpty, z.int().min(0).max(UID_MAX)])
+      .nullable()
+      .default(null),
+    'name or number of a group, or null',
+    { means: "Group that the socket belongs to; null leaves the agent's own." },
+  ),
+  allowUids: field(
+    z.array(z.int().min(0).max(UID_MAX)).max(64).nullable().default(null),
+    'a list of at most 64 user ids',
+    {
+      means: "Users whose processes may connect, whatever the socket's permissions let through.",
+      defaultText: "the agent's own user and root",
+    },
+  ),
+});
+
+const loopback = z.strictObject({
+  enabled: flag(true, {
+    means: 'Whether applications may connect over TCP where they cannot use the unix socket.',
+  }),
+  host: loopbackHost('127.0.0.1', { means: 'Address of that listener.' }),
+  port: listenPort(15_100, { means: 'Port of that listener.' }),
+  token: field(
+    z
+      .string()
+      .regex(/^[\x21-\x7e]{8,256}$/)
+      .nullable()
+      .default(null),
+    '8 to 256 visible ASCII characters, or null',
+    {
+      means:
+        'Token that an application must show on this port, which carries no credentials of its own. null: every local process may connect.',
+      secret: true,
+    },
+  ),
+});
+
+const inbound = z.strictObject({
+  host: listenHost('0.0.0.0', {
+    means: 'Address on which other agents reach this one. `::` takes IPv4 and IPv6.',
+  }),
+  port: listenPort(15_101, { means: 'Port on which other agents reach this one.' }),
+});
+
+const advertise = z.strictObject({
+  host: field(
+    z
+      .string()
+      .refine((text) => isAddress(text) && !isUnspecified(text))
+      .nullable()
+      .default(null),
+    'an IPv4 or IPv6 address that others can reach',
+    {
+      means: 'Address that is put into the registry.',
+      defaultText:
+        '`inbound.host` if it is one address; else the first IPv4 address that is not internal, else 127.0.0.1',
+    },
+  ),
+  port: field(z.int().min(1).max(65_535).nullable().default(null), 'a port from 1 to 65535', {
+    means: 'Port that is put into the registry; differs from `inbound.port` behind a port mapping.',
+    defaultText: 'the port that the inbound listener got',
+  }),
+});
+
+const admin = z.strictObject({
+  enabled: flag(true, { means: 'Whether the admin server runs: state, metrics, health.' }),
+  host: listenHost('127.0.0.1', {
+    means:
+      'Address of the admin server. It has no access control: leave it on loopback, or on an address that only a scraper reaches.',
+  }),
+  port: listenPort(15_102, { means: 'Port of the admin server.' }),
+});
+
+const registry = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: field(z.literal('embedded').default('embedded'), 'embedded', {
+      means: 'Kind of registry. `embedded`: files in a directory that the agents of one machine share.',
+    }),
+    directory: field(path.nullable().default(null), 'a path', {
+      means: 'Directory of the embedded registry. It is made if it is missing.',
+      defaultText: 'the directory `registry` beside the socket',
+    }),
+    mode: octalMode('0700', {
+      means:
+        'Permission bits of that directory when the agent makes it. Who may write there decides where requests go.',
+    }),
+    leaseMs: durationMs(1_000, 600_000, 10_000, {
+      means:
+        'How long an instance of an agent that died without a word stays listed. Renewed after a third of it.',
+    }),
+    sweepMs: durationMs(100, 60_000, 2_000, {
+      means: 'How often the whole directory is looked through; changes are usually seen at once.',
+    }),
+  }),
+]);
+
+const log = z.strictObject({
+  level: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', {
+    means: 'The least severe messages that are written.',
+    live: true,
+  }),
+});
+
+const timeouts = z.strictObject({
+  defaultMs: durationMs(1, 3_600_000, 5_000, {
+    means: 'Deadline of a request that states none.',
+    live: true,
+  }),
+  maxMs: durationMs(1, 3_600_000, 60_000, {
+    means: 'Longest deadline a request may ask for; a longer one is shortened to it.',
+    live: true,
+  }),
+  connectMs: durationMs(1, 60_000, 1_000, { means: 'How long connecting to another agent may take.' }),
+  drainMs: durationMs(0, 600_000, 10_000, {
+    means: 'How long the agent waits for running requests when it stops.',
+    live: true,
+  }),
+  keepaliveMs: durationMs(100, 600_000, 10_000, {
+    means:
+      'How long a link to another agent may be silent before it is probed; without an answer for as long again it is closed.',
+  }),
+});
+
+const balancer = z.strictObject({
+  default: oneOf(BALANCERS, 'p2c', {
+    means: 'How an endpoint is picked. `p2c`: the less busy of two at random; `round-robin`: in turn.',
+    live: true,
+  }),
+  services: field(
+    z
+      .record(nonEmpty, z.enum(BALANCERS))
+      .refine((map) => Object.keys(map).length <= 4096)
+      .default({}),
+    `service names, each with one of ${BALANCERS.join(', ')}; at most 4096`,
+    {
+      means: 'Services that differ from the default.',
+      live: true,
+    },
+  ),
+});
+
+const shm = z.strictObject({
+  enabled: flag(true, { means: 'Whether applications on the unix socket get shared memory.' }),
+  ringBytes: field(ringBytes.default(512 * KIB), `a power of two, ${256 * KIB} to ${64 * MIB} bytes`, {
+    means: 'Capacity of each of the two rings of a link, at most; an application may ask for less.',
+  }),
+});
+
+const limits = z.strictObject({
+  links: integer(8, 65_536, 4_096, { means: 'Links of all kinds.' }),
+  linksPerUid: integer(1, 65_536, 1_024, {
+    means: 'Links to the processes of one user, finished or still opening.',
+  }),
+  pending: integer(16, 1_048_576, 65_536, { means: 'Requests that await a reply.' }),
+  parked: integer(1, 65_536, 4_096, { means: 'Requests that wait for a decision about their flow.' }),
+  parkedBytes: sizeBytes(128 * KIB, 1_024 * MIB, 16 * MIB, {
+    means: 'Bytes of the requests that wait for a decision.',
+  }),
+  flows: integer(16, 1_048_576, 16_384, { means: 'Flows in the flow table; the longest unused makes room.' }),
+  upcallsPerSecondPerLink: integer(1, 1_000_000, 1_000, {
+    means: 'Decisions that one link may ask for per second, so that invented names cannot flood the agent.',
+  }),
+  outboundBytesPerLink: sizeBytes(256 * KIB, 1_024 * MIB, 8 * MIB, {
+    means: 'Bytes queued for one link that is slow to read.',
+  }),
+  services: integer(1, 65_536, 1_024, { means: 'Services watched in the registry.' }),
+  publications: integer(1, 65_536, 1_024, { means: "Instances that this agent's applications may publish." }),
+  instances: integer(1, 1_048_576, 16_384, { means: 'Instances read from the registry.' }),
+});
+
+const filter = z.strictObject({
+  module: path,
+  services: z.array(nonEmpty).min(1).max(1024).default(['*']),
+});
+
+/** The configuration file, as it is read. */
+export const configSchema = z.strictObject({
+  app: field(nonEmpty.default('app'), 'text of 1 to 256 bytes without control characters', {
+    means: 'Name of the application beside this agent.',
+  }),
+  socket: socket.prefault({}),
+  loopback: loopback.prefault({}),
+  inbound: inbound.prefault({}),
+  advertise: advertise.prefault({}),
+  admin: admin.prefault({}),
+  registry: registry.prefault({}),
+  log: log.prefault({}),
+  timeouts: timeouts.prefault({}),
+  balancer: balancer.prefault({}),
+  shm: shm.prefault({}),
+  limits: limits.prefault({}),
+  filters: field(
+    z.array(filter).max(64).default([]),
+    'a list of at most 64 entries {module: path, services: [names, or "*" for all]}',
+    {
+      means:
+        'Filters written by the user: JavaScript modules, relative to the configuration file, each with the services whose requests it sees.',
+    },
+  ),
+});
+
+/** The configuration file with its defaults, before machine-dependent values are filled in. */
+export type ConfigFile = z.output<typeof configSchema>;
+
+function isUnspecified(address: string): boolean {
+  return /^(0\.0\.0\.0|[0:]+)$/.test(address);
+}
