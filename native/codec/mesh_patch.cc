@@ -112,14 +112,11 @@ Result<std::vector<uint8_t>> set_attachments(const uint8_t* p, size_t n,
   const std::span<Piece> entries(storage.data(), locate_entries(p, p + n, &storage));
   size_t kept = entries.size();
   size_t total = n;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const auto overridden = [&](const Piece& later) { return later.key == entries[i].key; };
-    const auto rest = entries.subspan(i + 1);
-    if (is_named(changes, entries[i].key) || std::any_of(rest.begin(), rest.end(), overridden)) {
-      entries[i].keep = false;
-      --kept;
-      total -= static_cast<size_t>(entries[i].end - entries[i].begin);
-    }
+  for (Piece& entry : entries) {
+    if (!is_named(changes, entry.key)) continue;
+    entry.keep = false;
+    --kept;
+    total -= static_cast<size_t>(entry.end - entry.begin);
   }
   for (size_t i = 0; i < changes.size(); ++i) {
     if (!changes[i].value || !is_last(changes, i)) continue;

@@ -26,9 +26,8 @@ struct AttachmentChange {
   std::optional<std::string_view> value;
 };
 
-/// The header with attachments changed; if a key stands in `changes` twice the last one counts. All other fields
-/// keep their bytes and their order; entries of keys that are not named keep their bytes too, except that those
-/// overridden by a later entry of the same key go.
+/// The header with attachments changed; if a key stands in `changes` twice the last one counts. All else
+/// keeps its bytes and its order, entries of keys that are not named included; what is set stands at the end.
 /// Errors: kInvalidArgument (malformed header, bad UTF-8), kResourceExhausted (more than 64 entries or more than
 /// 16,384 bytes afterwards).
 Result<std::vector<uint8_t>> set_attachments(const uint8_t* p, size_t n,
