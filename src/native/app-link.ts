@@ -47,7 +47,7 @@ export interface AppLink {
  * @throws Error when the addon is not available
  */
 export function openAppLink(socketPath: string, hello: Uint8Array, events: AppLinkEvents): AppLink {
-  return loadAddon().openAppLink(socketPath, hello, events);
+  return new (loadAddon().AppLink)(socketPath, hello, events);
 }
 
 /** Reason of onClose when the agent's backlog is full: trying again soon is sensible. */

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 
 /** What the addon exports. Each port file of `native/port` adds its functions here; their wrappers give them types. */
 export interface Addon {
-  readonly openAppLink: (socketPath: string, hello: Uint8Array, events: object) => NativeAppLink;
-  readonly startPacer: (ratePerSecond: number, events: object) => NativePacer;
+  readonly AppLink: new (socketPath: string, hello: Uint8Array, events: object) => NativeAppLink;
+  readonly Pacer: new (ratePerSecond: number, events: object) => NativePacer;
   readonly [name: string]: unknown;
 }
 

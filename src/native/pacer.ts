@@ -24,5 +24,5 @@ export function startPacer(
   ratePerSecond: number,
   onTick: (count: number, intendedNs: number) => void,
 ): Pacer {
-  return loadAddon().startPacer(ratePerSecond, { onTick });
+  return new (loadAddon().Pacer)(ratePerSecond, { onTick });
 }

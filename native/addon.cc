@@ -1,0 +1,21 @@
+// Registers the addon's functions, one line per port, and nothing else. Context-aware: Node calls it once for the main
+// thread and once for each worker thread that loads the addon, so no port keeps process-wide state.
+#include <napi.h>
+
+#include "native/port/app_port.h"
+#include "native/port/pacer_port.h"
+#if __has_include("native/port/engine_port.h")
+#include "native/port/engine_port.h"
+#define RINGSIDE_HAS_ENGINE_PORT
+#endif
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  ringside::init_app_port(env, exports);
+  ringside::init_pacer_port(env, exports);
+#ifdef RINGSIDE_HAS_ENGINE_PORT
+  ringside::init_engine_port(env, exports);
+#endif
+  return exports;
+}
+
+NODE_API_MODULE(ringside, init)
