@@ -1,0 +1,96 @@
+// The channel over Node's sockets: the agent's unix socket, TCP to an agent or to another app, and connections
+// that a direct-mode server accepted. While the kernel has not taken the last write, no further one is made:
+// the link keeps its bytes, and so knows which frames never left.
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import type { Channel, ChannelEvents, ChannelKind } from './channel.js';
+
+/** Time that the last bytes have to leave after close(), in milliseconds. */
+const lingerMs = 1000;
+
+class SocketChannel implements Channel {
+  #open: boolean;
+  #refused = false;
+  #closed = false;
+  #failure = '';
+
+  constructor(
+    readonly kind: ChannelKind,
+    readonly socket: Socket,
+    readonly events: ChannelEvents,
+    hello: Uint8Array | undefined,
+  ) {
+    this.#open = !socket.connecting;
+    socket.setNoDelay(true);
+    if (hello !== undefined) socket.write(hello, this.#written);
+    socket.on('connect', () => {
+      this.#open = true;
+      this.#offerSpace();
+    });
+    socket.on('data', (chunk: Buffer) => events.onData(chunk, 0, chunk.length));
+    socket.on('error', (error) => (this.#failure = error.message));
+    socket.on('end', () => (this.#failure ||= 'closed by the other side'));
+    socket.on('close', () => this.#ended());
+  }
+
+  get holdsBuffer(): boolean {
+    return this.socket.writableLength > 0;
+  }
+
+  write(bytes: Buffer, start: number, end: number): number {
+    if (!this.#open || this.#closed || this.socket.writableLength > 0) {
+      this.#refused = true;
+      return 0;
+    }
+    this.socket.write(bytes.subarray(start, end), this.#written);
+    return end - start;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#open) {
+      this.socket.destroy();
+      return;
+    }
+    this.socket.end();
+    // The other side may never read what is left, nor close.
+    setTimeout(() => this.socket.destroy(), lingerMs).unref();
+  }
+
+  readonly #written = (): void => {
+    if (this.#refused) this.#offerSpace();
+  };
+
+  #offerSpace(): void {
+    if (this.#closed || this.socket.writableLength > 0) return;
+    this.#refused = false;
+    this.events.onSpace();
+  }
+
+  #ended(): void {
+    const reason = this.#failure || 'closed';
+    this.#closed = true;
+    this.events.onClose(reason);
+  }
+}
+
+/** Connects to a unix socket and says `hello`. */
+export function openUnixChannel(path: string, hello: Uint8Array, events: ChannelEvents): Channel {
+  return new SocketChannel('unix', connect({ path }), events, hello);
+}
+
+/** Connects over TCP and says `hello`. */
+export function openTcpChannel(
+  host: string,
+  port: number,
+  hello: Uint8Array,
+  events: ChannelEvents,
+): Channel {
+  return new SocketChannel('tcp', connect({ host, port }), events, hello);
+}
+
+/** Takes over a connection that a listener accepted. */
+export function acceptSocketChannel(socket: Socket, events: ChannelEvents): Channel {
+  return new SocketChannel('tcp', socket, events, undefined);
+}

@@ -1,0 +1,32 @@
+// A channel carries the bytes of one link: a ring in shared memory, a unix socket or TCP. Links know only this
+// interface, so the codec and everything above it is the same on all of them. A channel sends its own `hello`
+// (or, accepting, none) before anything else.
+
+/** Kinds of channels, which are the names of the transports. */
+export type ChannelKind = 'shm' | 'unix' | 'tcp';
+
+/** What a channel tells its link. Nothing comes after onClose, and onClose comes once. */
+export interface ChannelEvents {
+  /** Bytes came. They are never reused by the channel: frames may keep slices of them. */
+  onData(bytes: Buffer, start: number, end: number): void;
+  /** After a write that took less than all (or came too early): try again. */
+  onSpace(): void;
+  /** The channel is gone, or could never be opened. */
+  onClose(reason: string): void;
+}
+
+export interface Channel {
+  readonly kind: ChannelKind;
+  /**
+   * Hands over whole frames `bytes[start, end)` and answers how many bytes of them were taken, counted in whole
+   * frames. What was taken is out of the link's hands.
+   */
+  write(bytes: Buffer, start: number, end: number): number;
+  /** True if the channel still reads from the buffer it was last given, so that it must not be reused. */
+  readonly holdsBuffer: boolean;
+  /** Ends the channel: what was taken is still sent where the transport can. */
+  close(): void;
+}
+
+/** Opens a channel that reports to `events`, never before it has returned. */
+export type OpenChannel = (events: ChannelEvents) => Channel;

@@ -1,0 +1,147 @@
+// The calling half of the SDK: checks a call's options, works out its deadline and trace, finds its link. The same
+// class serves both modes; only the source of links differs. Errors leave here as rejected promises, never as
+// synchronous throws.
+import { EventEmitter } from 'node:events';
+import type { RPCImpl } from 'protobufjs';
+import { MeshError, errorText } from '../base/errors.js';
+import { currentCall } from './call-context.js';
+import type { CallContext } from './call-context.js';
+import { CallHeaders } from './call-headers.js';
+import type { DynamicHeader } from './call-headers.js';
+import { asRefusal, refused } from './link.js';
+import type { Link } from './link.js';
+import type { LinkSource } from './link-source.js';
+import { rpcImplOf } from './protobuf-rpc.js';
+import type { CallOptions, Reply, TransportName } from './types.js';
+
+/** Events of a client. */
+export interface ClientEvents {
+  /** The transport changed. */
+  transport: [transport: TransportName];
+  /** The client is closed. */
+  close: [];
+}
+
+const noOptions: CallOptions = {};
+const maxTimeoutMs = 0x7fffffff;
+
+/** Calls services. Made by {@link connect}; a server has one as `server.client`. */
+export class Client extends EventEmitter<ClientEvents> {
+  readonly #source: LinkSource;
+  readonly #headers: CallHeaders;
+  readonly #timeoutMs: number;
+  #closed: Promise<void> | undefined;
+
+  /** @internal Use `connect`. */
+  constructor(source: LinkSource, app: string, timeoutMs: number) {
+    super();
+    this.#source = source;
+    this.#headers = new CallHeaders(app);
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** How calls leave this process now. In direct mode always `tcp`. */
+  get transport(): TransportName {
+    return this.#source.transport;
+  }
+
+  /**
+   * Calls a method and waits for its reply.
+   *
+   * @param body at most 65,536 bytes; a string travels as UTF-8
+   * @returns the reply; rejects with a {@link MeshError}
+   */
+  call(
+    service: string,
+    method: string,
+    body: Uint8Array | string,
+    options: CallOptions = noOptions,
+  ): Promise<Reply> {
+    const context = currentCall();
+    const nowMs = performance.now();
+    try {
+      const deadlineMs = this.#deadline(nowMs, options, context);
+      const header = this.#headers.staticPart(service, method, options);
+      const link = this.#link(service);
+      const { signal } = options;
+      if (signal?.aborted) throw refused('CANCELLED', `cancelled: ${errorText(signal.reason)}`);
+      return link.call(header, dynamicHeader(options, context), body, nowMs, deadlineMs, signal);
+    } catch (error) {
+      return Promise.reject(asRefusal(error));
+    }
+  }
+
+  /**
+   * Sends a request that nobody answers. The promise resolves when the message is on its way out of this process,
+   * which says nothing about its arrival; it rejects with a {@link MeshError} if it cannot be taken.
+   */
+  send(
+    service: string,
+    method: string,
+    body: Uint8Array | string,
+    options: Omit<CallOptions, 'signal'> = noOptions,
+  ): Promise<void> {
+    const context = currentCall();
+    const nowMs = performance.now();
+    try {
+      const deadlineMs = this.#deadline(nowMs, options, context);
+      const header = this.#headers.staticPart(service, method, options);
+      this.#link(service).send(header, dynamicHeader(options, context), body, deadlineMs - nowMs);
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(asRefusal(error));
+    }
+  }
+
+  /**
+   * The transport of a protobufjs service.
+   *
+   * @example
+   * const users = UserService.create(client.rpcImpl('user-service'));
+   * const user = await users.getUser({ id: 7 });
+   */
+  rpcImpl(service: string, options: CallOptions = noOptions): RPCImpl {
+    return rpcImplOf(this, service, options);
+  }
+
+  /** Takes no new calls, lets those in flight finish (at most `drainTimeoutMs`), and closes the links. */
+  close(): Promise<void> {
+    this.#closed ??= this.#source.close().then(() => void this.emit('close'));
+    return this.#closed;
+  }
+
+  /** @internal */
+  transportChanged(transport: TransportName): void {
+    this.emit('transport', transport);
+  }
+
+  #link(service: string): Link {
+    if (this.#closed !== undefined) throw refused('UNAVAILABLE', 'the client is closed');
+    const link = this.#source.pick(service);
+    if (typeof link === 'string') throw refused('UNAVAILABLE', link);
+    return link;
+  }
+
+  #deadline(nowMs: number, options: CallOptions, context: CallContext | undefined): number {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= maxTimeoutMs)) {
+      throw refused('INVALID_ARGUMENT', `timeoutMs must be more than 0 and at most ${maxTimeoutMs}`);
+    }
+    const deadlineMs = Math.min(nowMs + timeoutMs, context?.deadlineMs ?? Infinity);
+    if (deadlineMs > nowMs) return deadlineMs;
+    throw new MeshError('DEADLINE_EXCEEDED', 'the deadline of the request being served has passed', {
+      mayHaveRun: false,
+    });
+  }
+}
+
+/** The part of the header that differs from call to call; undefined in the usual case that there is none. */
+function dynamicHeader(options: CallOptions, context: CallContext | undefined): DynamicHeader | undefined {
+  const { hashKey = '', attachments } = options;
+  const inherits = options.traceparent === undefined && context !== undefined;
+  const traceparent = inherits ? context.traceparent : (options.traceparent ?? '');
+  const tracestate = inherits ? context.tracestate : (options.tracestate ?? '');
+  if (hashKey === '' && traceparent === '' && tracestate === '' && attachments === undefined)
+    return undefined;
+  return { hashKey, traceparent, tracestate, attachments };
+}

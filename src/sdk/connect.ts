@@ -1,0 +1,140 @@
+// Puts the parts of the SDK together: `connect` and `serve`, each with an agent or without one. The only place
+// where client, server, ladder, endpoints and dispatcher meet.
+import { errorText } from '../base/errors.js';
+import { Client } from './client.js';
+import { DirectEndpoints } from './direct-endpoints.js';
+import { DirectListener } from './direct-listener.js';
+import { Dispatcher } from './dispatch.js';
+import type { Link, LinkEvents } from './link.js';
+import { Publication } from './publication.js';
+import { Server } from './server.js';
+import { parseHostPort, positive, resolveEndpoints, resolveSettings } from './settings.js';
+import type { Settings } from './settings.js';
+import { TransportLadder } from './transport-ladder.js';
+import type { LadderEvents } from './transport-ladder.js';
+import type { ConnectOptions, ServeOptions, TransportName } from './types.js';
+
+const defaultTimeoutMs = 5_000;
+
+/**
+ * Connects this application to its agent.
+ *
+ * @returns a client; rejects with a MeshError that says what was tried, unless `lazy` is set
+ * @example
+ * const client = await connect();
+ * const reply = await client.call('user-service', 'get', JSON.stringify({ id: 7 }), { timeoutMs: 200 });
+ * console.log(reply.body.toString());
+ * await client.close();
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const settings = resolveSettings(options);
+  const timeoutMs = positive(options.timeoutMs, defaultTimeoutMs, 'timeoutMs');
+  // Without a service every request is refused, but it must be answered.
+  const dispatcher = new Dispatcher({
+    maxConcurrentRequests: 1,
+    defaultTimeoutMs: timeoutMs,
+    log: settings.log,
+  });
+  const inbound = inboundEvents(dispatcher);
+  if (!settings.mesh) {
+    const source = new DirectEndpoints(settings, resolveEndpoints(options.endpoints), {
+      ...inbound,
+      onTransport: () => undefined,
+    });
+    return new Client(source, settings.app, timeoutMs);
+  }
+  const { client, ladder } = throughAgent(settings, timeoutMs, {
+    ...inbound,
+    prepare: () => Promise.resolve(),
+    leave: () => Promise.resolve(),
+  });
+  await ladder.start(options.lazy ?? false);
+  return client;
+}
+
+/**
+ * Serves a service: through the agent, which publishes it, or in direct mode on a port of its own.
+ *
+ * @returns a server once the service is published; rejects with a MeshError that says what was tried
+ * @example
+ * const server = await serve({
+ *   service: 'user-service',
+ *   methods: { get: (request) => JSON.stringify({ id: JSON.parse(request.body.toString()).id }) },
+ * });
+ * process.once('SIGTERM', () => void server.close());
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const settings = resolveSettings(options);
+  const timeoutMs = positive(options.timeoutMs, defaultTimeoutMs, 'timeoutMs');
+  const dispatcher = new Dispatcher({
+    maxConcurrentRequests: positive(options.maxConcurrentRequests, 10_000, 'maxConcurrentRequests'),
+    defaultTimeoutMs: positive(options.defaultTimeoutMs, 60_000, 'defaultTimeoutMs'),
+    log: settings.log,
+  });
+  dispatcher.add(options.service, options.methods);
+  return settings.mesh
+    ? serveThroughAgent(options, settings, dispatcher, timeoutMs)
+    : serveDirectly(options, settings, dispatcher, timeoutMs);
+}
+
+async function serveThroughAgent(
+  options: ServeOptions,
+  settings: Settings,
+  dispatcher: Dispatcher,
+  timeoutMs: number,
+): Promise<Server> {
+  const publication = new Publication(settings.app, options);
+  const { client, ladder } = throughAgent(settings, timeoutMs, {
+    ...inboundEvents(dispatcher),
+    prepare: (link) => publication.publish(link, settings.connectTimeoutMs),
+    leave: async (link) => {
+      try {
+        await publication.unpublish(link, settings.drainTimeoutMs);
+      } catch (error) {
+        settings.log('debug', `the old link's publication ended without an answer: ${errorText(error)}`, {});
+      }
+    },
+  });
+  const currentLink = (): Link | undefined => {
+    const link = ladder.pick();
+    return typeof link === 'string' ? undefined : link;
+  };
+  await ladder.start(options.lazy ?? false);
+  return new Server({ settings, client, dispatcher, publication, currentLink });
+}
+
+async function serveDirectly(
+  options: ServeOptions,
+  settings: Settings,
+  dispatcher: Dispatcher,
+  timeoutMs: number,
+): Promise<Server> {
+  const inbound = inboundEvents(dispatcher);
+  const listener = new DirectListener(settings, inbound);
+  await listener.listen(parseHostPort(options.listen ?? '127.0.0.1:0'));
+  const endpoints = resolveEndpoints(options.endpoints);
+  const source = new DirectEndpoints(settings, endpoints, { ...inbound, onTransport: () => undefined });
+  const client = new Client(source, settings.app, timeoutMs);
+  return new Server({ settings, client, dispatcher, listener });
+}
+
+function throughAgent(
+  settings: Settings,
+  timeoutMs: number,
+  events: Omit<LadderEvents, 'onTransport'>,
+): { client: Client; ladder: TransportLadder } {
+  const ladder = new TransportLadder(settings, {
+    ...events,
+    onTransport: (transport: TransportName) => client.transportChanged(transport),
+  });
+  const client = new Client(ladder, settings.app, timeoutMs);
+  return { client, ladder };
+}
+
+function inboundEvents(dispatcher: Dispatcher): Pick<LinkEvents, 'onRequest' | 'onCancel' | 'onClosed'> {
+  return {
+    onRequest: (link, frame) => dispatcher.onRequest(link, frame),
+    onCancel: (link, idLo, idHi) => dispatcher.onCancel(link, idLo, idHi),
+    onClosed: (link, reason) => dispatcher.onClosed(link, reason),
+  };
+}

@@ -1,0 +1,111 @@
+// Links straight to other apps, for mesh-off mode: round robin over the addresses of a service, one TCP link per
+// address, opened when it is first needed. An address that failed rests for a jittered while; a peer that asks for
+// no more requests is left at once, and its link closes when its calls are done.
+import { backoffMs } from '../policy/backoff.js';
+import { openTcpChannel } from './channel-socket.js';
+import { encodeHello } from './hello.js';
+import { Link } from './link.js';
+import type { LinkEvents } from './link.js';
+import type { LinkSource, LinkSourceEvents } from './link-source.js';
+import type { HostPort, Settings } from './settings.js';
+
+interface Endpoint extends HostPort {
+  link: Link | undefined;
+  failures: number;
+  restUntilMs: number;
+  lastReason: string;
+}
+
+/** What direct links need from their owner: the peer may call back on them. */
+export type DirectEvents = LinkSourceEvents & Pick<LinkEvents, 'onRequest' | 'onCancel' | 'onClosed'>;
+
+export class DirectEndpoints implements LinkSource {
+  readonly transport = 'tcp';
+  readonly #byAddress = new Map<string, Endpoint>();
+  readonly #byService = new Map<string, { endpoints: Endpoint[]; next: number }>();
+  readonly #links = new Set<Link>();
+  readonly #hello: Buffer;
+  #closed = false;
+
+  constructor(
+    readonly settings: Settings,
+    addresses: ReadonlyMap<string, readonly HostPort[]>,
+    readonly events: DirectEvents,
+  ) {
+    this.#hello = encodeHello(settings.app, 0, settings.token);
+    for (const [service, list] of addresses) {
+      this.#byService.set(service, { endpoints: list.map((address) => this.#endpoint(address)), next: 0 });
+    }
+  }
+
+  pick(service: string): Link | string {
+    if (this.#closed) return 'closed by this application';
+    const entry = this.#byService.get(service);
+    if (entry === undefined || entry.endpoints.length === 0)
+      return `no endpoints are given for service ${service}`;
+    const { endpoints } = entry;
+    const now = performance.now();
+    for (let tried = 0; tried < endpoints.length; tried += 1) {
+      const endpoint = endpoints[entry.next]!;
+      entry.next = (entry.next + 1) % endpoints.length;
+      if (endpoint.link?.usable) return endpoint.link;
+      if (endpoint.restUntilMs <= now) return this.#open(endpoint);
+    }
+    return `no endpoint of service ${service} can be reached: ${endpoints[entry.next]!.lastReason}`;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(
+      [...this.#links].map((link) => link.finish(this.settings.drainTimeoutMs, 'closed by this application')),
+    );
+  }
+
+  #endpoint({ host, port }: HostPort): Endpoint {
+    const key = `${host} ${port}`;
+    let endpoint = this.#byAddress.get(key);
+    if (endpoint === undefined) {
+      endpoint = { host, port, link: undefined, failures: 0, restUntilMs: 0, lastReason: '' };
+      this.#byAddress.set(key, endpoint);
+    }
+    return endpoint;
+  }
+
+  #open(endpoint: Endpoint): Link {
+    const { maxPendingCalls, maxOutboundBytes, connectTimeoutMs, keepAliveMs } = this.settings;
+    const link = new Link(
+      (events) => openTcpChannel(endpoint.host, endpoint.port, this.#hello, events),
+      { role: 'connect', maxPendingCalls, maxOutboundBytes, openTimeoutMs: connectTimeoutMs, keepAliveMs },
+      {
+        onRequest: this.events.onRequest,
+        onCancel: this.events.onCancel,
+        onGoAway: (going) => {
+          going.acknowledgeGoAway();
+          this.#rest(endpoint, going, 'it is going away');
+          void going.finish(this.settings.drainTimeoutMs, 'the other side went away');
+        },
+        onClosed: (closed, reason) => {
+          this.#links.delete(closed);
+          this.#rest(endpoint, closed, reason);
+          this.events.onClosed(closed, reason);
+        },
+      },
+    );
+    endpoint.link = link;
+    this.#links.add(link);
+    link.opened.then(
+      () => (endpoint.failures = 0),
+      () => undefined,
+    );
+    return link;
+  }
+
+  #rest(endpoint: Endpoint, link: Link, reason: string): void {
+    if (endpoint.link !== link) return;
+    endpoint.link = undefined;
+    endpoint.failures += 1;
+    endpoint.lastReason = `${endpoint.host}:${endpoint.port}: ${reason}`;
+    endpoint.restUntilMs =
+      performance.now() + backoffMs(endpoint.failures, this.settings.backoff, Math.random);
+  }
+}

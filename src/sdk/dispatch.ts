@@ -1,0 +1,208 @@
+// Takes requests from links to handlers and their answers back. One dispatcher per server, for all its links.
+// What must stay true: every request is answered exactly once (one-ways never), its state is gone at its deadline
+// even if the handler never returns, and a refusal that came before the handler says so (NOT_RUN).
+import { MeshError, errorText } from '../base/errors.js';
+import { Status } from '../base/status.js';
+import { Flag, FrameType } from '../protocol/frame.js';
+import type { Frame } from '../protocol/frame.js';
+import { decodeHeader, encodeHeader } from '../protocol/header.js';
+import type { Header } from '../protocol/header.js';
+import { maxFrameBodyBytes } from '../protocol/limits.js';
+import { runInCall } from './call-context.js';
+import { DeadlineQueue } from './deadlines.js';
+import { InboundCall } from './inbound-call.js';
+import type { Link } from './link.js';
+import type { Handler, HandlerResult, Log } from './types.js';
+
+export interface DispatcherOptions {
+  maxConcurrentRequests: number;
+  defaultTimeoutMs: number;
+  log: Log;
+}
+
+type Methods = Handler | ReadonlyMap<string, Handler>;
+
+const noHeader = encodeHeader({});
+/** Characters of an error's text that travel; in UTF-8 they stay well under the limit of a header. */
+const maxTextLength = 4000;
+
+/** Routes requests to the handlers of the services of one process. */
+export class Dispatcher {
+  readonly #services = new Map<string, Methods>();
+  readonly #deadlines = new DeadlineQueue<InboundCall>((call) => this.#expire(call));
+  readonly #idleWaiters: (() => void)[] = [];
+  #running = 0;
+
+  constructor(readonly options: DispatcherOptions) {}
+
+  /** Requests that run now. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Serves `service` from now on. Throws TypeError if `methods` are not functions. */
+  add(service: string, methods: Record<string, Handler> | Handler): void {
+    if (typeof methods === 'function') {
+      this.#services.set(service, methods);
+      return;
+    }
+    for (const [name, handler] of Object.entries(methods)) {
+      if (typeof handler !== 'function')
+        throw new TypeError(`the handler of ${service}/${name} is not a function`);
+    }
+    this.#services.set(service, new Map(Object.entries(methods)));
+  }
+
+  /** Resolves as soon as no request runs, at the latest after `timeoutMs`; answers how many still run. */
+  idle(timeoutMs: number): Promise<number> {
+    if (this.#running === 0) return Promise.resolve(0);
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        resolve(this.#running);
+      };
+      const timer = setTimeout(done, timeoutMs);
+      this.#idleWaiters.push(done);
+    });
+  }
+
+  /** A request or one-way frame came. */
+  onRequest(link: Link, frame: Frame): void {
+    const problem = this.#start(link, frame);
+    if (problem === undefined) return;
+    if (frame.type === FrameType.oneWay) {
+      this.options.log('debug', `one-way refused: ${problem.message}`, { status: problem.status });
+    } else respondError(link, frame.idLo, frame.idHi, problem);
+  }
+
+  /** The caller gave up: its handler is told, and whatever it answers is dropped. */
+  onCancel(link: Link, idLo: number, idHi: number): void {
+    const call = link.inbound.find(idLo, idHi);
+    if (call !== undefined) this.#end(call, new MeshError('CANCELLED', 'the caller gave up'));
+  }
+
+  /** The link is lost: nobody can be answered on it any more. */
+  onClosed(link: Link, reason: string): void {
+    for (const call of link.inbound.all())
+      this.#end(call, new MeshError('CANCELLED', `the link is lost: ${reason}`));
+  }
+
+  /** Starts the handler; answers why not. */
+  #start(link: Link, frame: Frame): MeshError | undefined {
+    let header: Header;
+    try {
+      header = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd);
+    } catch (error) {
+      return notRun('INVALID_ARGUMENT', `malformed header: ${errorText(error)}`);
+    }
+    const { service, method } = header;
+    if (service === '') return notRun('INVALID_ARGUMENT', 'the request names no service');
+    if ((frame.flags & Flag.more) !== 0) return notRun('UNIMPLEMENTED', 'streamed bodies are not known here');
+    const methods = this.#services.get(service);
+    if (methods === undefined) return notRun('UNAVAILABLE', `service ${service} is not served here`);
+    const handler = typeof methods === 'function' ? methods : methods.get(method);
+    if (handler === undefined) return notRun('UNIMPLEMENTED', `service ${service} has no method ${method}`);
+    const bound = this.options.maxConcurrentRequests;
+    if (this.#running >= bound) {
+      return notRun('RESOURCE_EXHAUSTED', `${bound} requests run at once (maxConcurrentRequests)`);
+    }
+    const timeoutMs = frame.timeoutMs > 0 ? frame.timeoutMs : this.options.defaultTimeoutMs;
+    const call = new InboundCall(link, frame, header, performance.now() + timeoutMs);
+    link.inbound.add(call);
+    this.#running += 1;
+    this.#deadlines.add(call);
+    this.#run(call, handler);
+    return undefined;
+  }
+
+  #run(call: InboundCall, handler: Handler): void {
+    let result: ReturnType<Handler>;
+    try {
+      result = runInCall(call, handler);
+    } catch (error) {
+      this.#fail(call, error);
+      return;
+    }
+    if (isThenable(result)) {
+      result.then(
+        (value) => this.#answer(call, value),
+        (error: unknown) => this.#fail(call, error),
+      );
+    } else this.#answer(call, result);
+  }
+
+  #answer(call: InboundCall, result: HandlerResult): void {
+    if (call.ended) return;
+    let header = noHeader;
+    let body: Uint8Array | string = '';
+    try {
+      if (typeof result === 'string' || result instanceof Uint8Array) body = result;
+      else if (result !== undefined) {
+        if (typeof result !== 'object' || result === null)
+          throw new TypeError(`a handler answered a ${typeof result}`);
+        body = result.body ?? '';
+        if (result.attachments !== undefined) header = encodeHeader({ attachments: result.attachments });
+      }
+      if (typeof body !== 'string' && !(body instanceof Uint8Array))
+        throw new TypeError('a handler answered no body');
+    } catch (error) {
+      this.#fail(call, new MeshError('INTERNAL', errorText(error), { cause: error }));
+      return;
+    }
+    const bodyBytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+    if (bodyBytes > maxFrameBodyBytes) {
+      const text = `an answer of ${bodyBytes} bytes is over the limit of ${maxFrameBodyBytes} bytes`;
+      this.#fail(call, new MeshError('RESOURCE_EXHAUSTED', text, { retryable: false }));
+      return;
+    }
+    this.#end(call);
+    if (!call.oneWay) call.link.respond(call.idLo, call.idHi, Status.OK, 0, header, body);
+  }
+
+  #fail(call: InboundCall, thrown: unknown): void {
+    if (call.ended) return;
+    const error = thrown instanceof MeshError ? thrown : new MeshError('UNKNOWN', errorText(thrown));
+    this.#end(call);
+    if (call.oneWay) {
+      this.options.log('warn', `one-way failed: ${error.message}`, {
+        service: call.service,
+        method: call.method,
+      });
+    } else respondError(call.link, call.idLo, call.idHi, error);
+  }
+
+  #expire(call: InboundCall): void {
+    const error = new MeshError('DEADLINE_EXCEEDED', 'the handler did not answer before the deadline');
+    this.#end(call, error);
+    if (!call.oneWay) respondError(call.link, call.idLo, call.idHi, error);
+  }
+
+  /** Frees the call's state; with a reason, the handler is told that nobody waits. */
+  #end(call: InboundCall, abortReason?: MeshError): void {
+    call.ended = true;
+    this.#deadlines.remove(call);
+    call.link.inbound.remove(call);
+    this.#running -= 1;
+    if (abortReason !== undefined) call.abort(abortReason);
+    call.link.inboundEnded();
+    if (this.#running === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<HandlerResult> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+function notRun(
+  status: 'INVALID_ARGUMENT' | 'UNIMPLEMENTED' | 'UNAVAILABLE' | 'RESOURCE_EXHAUSTED',
+  text: string,
+): MeshError {
+  return new MeshError(status, text, { mayHaveRun: false });
+}
+
+function respondError(link: Link, idLo: number, idHi: number, error: MeshError): void {
+  const header = encodeHeader({ statusMessage: error.message.slice(0, maxTextLength) });
+  link.respond(idLo, idHi, error.code, error.mayHaveRun ? 0 : Flag.notRun, header, '');
+}

@@ -1,0 +1,49 @@
+// The opening frames: what an SDK says first, and how a direct-mode server answers. Kept apart from links so that
+// all three transports say the same.
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Status } from '../base/status.js';
+import { Flag, FrameType, encodeFrame } from '../protocol/frame.js';
+import type { Frame } from '../protocol/frame.js';
+import { encodeHeader } from '../protocol/header.js';
+
+const packageFile = new URL('../../package.json', import.meta.url);
+const sdkVersion = (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version;
+
+/** Name of this application when nobody gave one. */
+export function defaultAppName(env: NodeJS.ProcessEnv = process.env): string {
+  return env['RINGSIDE_APP'] || basename(process.argv[1] ?? 'node');
+}
+
+/** The hello frame; `ringBytes` is 0 for frames on the socket. */
+export function encodeHello(app: string, ringBytes: number, token: string | undefined): Buffer {
+  const header = encodeHeader({
+    sourceApp: app,
+    attachments: { sdk: `ringside-node/${sdkVersion}`, pid: String(process.pid) },
+  });
+  return encodeFrame({
+    type: FrameType.hello,
+    flags: token === undefined ? 0 : Flag.token,
+    value: ringBytes,
+    header,
+    ...(token === undefined ? {} : { body: Buffer.from(token) }),
+  });
+}
+
+/** A direct-mode server's answer: accepted, unless it asks for a token that the hello does not bear. */
+export function answerHello(hello: Frame, token: string | undefined): { status: number; welcome: Buffer } {
+  const given = (hello.flags & Flag.token) === 0 ? undefined : hello.body;
+  if (token === undefined || (given !== undefined && sameToken(given, Buffer.from(token)))) {
+    return { status: Status.OK, welcome: encodeFrame({ type: FrameType.welcome }) };
+  }
+  const header = encodeHeader({ statusMessage: 'a valid access token is needed' });
+  const status = Status.UNAUTHENTICATED;
+  return { status, welcome: encodeFrame({ type: FrameType.welcome, status, header }) };
+}
+
+/** Compares hashes, so that neither time nor length tells anything about the token. */
+function sameToken(given: Buffer, wanted: Buffer): boolean {
+  const digest = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
+  return timingSafeEqual(digest(given), digest(wanted));
+}

@@ -1,0 +1,164 @@
+// Turns options and environment into settings without gaps, once, when a client or server is made. Options win over
+// the environment. What is wrong is said here, before any connection is tried.
+import { defaultAgentSocket, defaultAgentTcpPort } from '../base/default-socket.js';
+import { MeshError } from '../base/errors.js';
+import { maxRingBytes, minRingBytes } from '../protocol/limits.js';
+import { defaultAppName } from './hello.js';
+import type { ChannelKind } from './channel.js';
+import type { Log, MeshOptions } from './types.js';
+
+/** A TCP address. */
+export interface HostPort {
+  host: string;
+  port: number;
+}
+
+/** Everything that transports need to know. */
+export interface Settings {
+  app: string;
+  socketPath: string | undefined;
+  tcp: HostPort | undefined;
+  /** Transports that may be used, best first. */
+  rungs: readonly ChannelKind[];
+  token: string | undefined;
+  mesh: boolean;
+  ringBytes: number;
+  connectTimeoutMs: number;
+  keepAliveMs: number;
+  backoff: { baseMs: number; maxMs: number };
+  drainTimeoutMs: number;
+  maxPendingCalls: number;
+  maxOutboundBytes: number;
+  log: Log;
+}
+
+function invalid(text: string): MeshError {
+  return new MeshError('INVALID_ARGUMENT', text, { mayHaveRun: false });
+}
+
+/** Reads `host:port` or `[v6]:port`, with or without `tcp://`; without a port `defaultPort` counts, if given. */
+export function parseHostPort(text: string, defaultPort?: number): HostPort {
+  const match = /^(?:tcp:\/\/)?(?:\[([^\]]+)\]|([^:/[\]]+))(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
+  if (host === undefined || port === undefined || port > 65535)
+    throw invalid(`"${text}" is not of the form host:port`);
+  return { host, port };
+}
+
+function agentAddress(
+  given: MeshOptions['agent'],
+  env: NodeJS.ProcessEnv,
+): { socketPath: string | undefined; tcp: HostPort | undefined } {
+  const agent = given ?? env['RINGSIDE_AGENT'];
+  let socket = typeof agent === 'object' ? agent.socket : undefined;
+  let tcp = typeof agent === 'object' ? agent.tcp : undefined;
+  if (typeof agent === 'string' && agent !== '') {
+    if (agent.startsWith('tcp://')) tcp = agent;
+    else socket = agent;
+  }
+  // An agent named in the options is a whole answer: the environment's may be another agent.
+  if (given === undefined) tcp ??= env['RINGSIDE_AGENT_TCP'] || undefined;
+  if (socket === undefined && tcp === undefined) {
+    return { socketPath: defaultAgentSocket(env), tcp: { host: '127.0.0.1', port: defaultAgentTcpPort } };
+  }
+  return {
+    socketPath: socket?.replace(/^unix:(\/\/(?=\/))?/, ''),
+    tcp: tcp === undefined ? undefined : parseHostPort(tcp, defaultAgentTcpPort),
+  };
+}
+
+function rungsOf(
+  transport: string,
+  socketPath: string | undefined,
+  tcp: HostPort | undefined,
+): ChannelKind[] {
+  if (transport !== 'auto' && transport !== 'shm' && transport !== 'unix' && transport !== 'tcp') {
+    throw invalid(`transport "${transport}" is not one of auto, shm, unix, tcp`);
+  }
+  const all: ChannelKind[] = ['shm', 'unix', 'tcp'];
+  const reachable = all.filter((kind) => (kind === 'tcp' ? tcp !== undefined : socketPath !== undefined));
+  const allowed = reachable.filter((kind) => transport === 'auto' || kind === transport);
+  if (allowed.length === 0) throw invalid(`transport ${transport} needs an agent address that was not given`);
+  return allowed;
+}
+
+/** A number option that must be positive and finite. */
+export function positive(value: number | undefined, fallback: number, name: string): number {
+  const number = value ?? fallback;
+  if (typeof number !== 'number' || !(number > 0 && number <= 0x7fffffff)) {
+    throw invalid(`${name} must be more than 0 and at most 2147483647`);
+  }
+  return number;
+}
+
+/** Writes to stderr: warnings always, the rest if RINGSIDE_LOG is set. */
+function defaultLog(env: NodeJS.ProcessEnv): Log {
+  const everything = Boolean(env['RINGSIDE_LOG']);
+  return (level, message, fields) => {
+    if (!everything && level !== 'warn' && level !== 'error') return;
+    process.stderr.write(`ringside ${level}: ${message} ${JSON.stringify(fields)}\n`);
+  };
+}
+
+/** Settings from options and environment. Throws a MeshError INVALID_ARGUMENT that names what is wrong. */
+export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = process.env): Settings {
+  const { socketPath, tcp } = agentAddress(options.agent, env);
+  const mesh = options.mesh ?? env['RINGSIDE_MESH'] !== 'off';
+  const ringBytes = options.ringBytes ?? 1024 * 1024;
+  if (!Number.isInteger(Math.log2(ringBytes)) || ringBytes < minRingBytes || ringBytes > maxRingBytes) {
+    throw invalid(`ringBytes must be a power of two from ${minRingBytes} to ${maxRingBytes}`);
+  }
+  const maxPendingCalls = positive(options.maxPendingCalls, 16_384, 'maxPendingCalls');
+  if (!Number.isInteger(maxPendingCalls) || maxPendingCalls > 65_536) {
+    throw invalid('maxPendingCalls must be a whole number from 1 to 65536');
+  }
+  const baseMs = positive(options.backoffMs?.min, 100, 'backoffMs.min');
+  const maxMs = positive(options.backoffMs?.max, Math.max(5_000, baseMs), 'backoffMs.max');
+  return {
+    app: options.app ?? defaultAppName(env),
+    socketPath,
+    tcp,
+    rungs: mesh
+      ? rungsOf(options.transport ?? (env['RINGSIDE_TRANSPORT'] || 'auto'), socketPath, tcp)
+      : ['tcp'],
+    token: options.token ?? (env['RINGSIDE_TOKEN'] || undefined),
+    mesh,
+    ringBytes,
+    connectTimeoutMs: positive(options.connectTimeoutMs, 2_000, 'connectTimeoutMs'),
+    keepAliveMs: positive(options.keepAliveMs, 10_000, 'keepAliveMs'),
+    backoff: { baseMs, maxMs },
+    drainTimeoutMs: positive(options.drainTimeoutMs, 10_000, 'drainTimeoutMs'),
+    maxPendingCalls,
+    maxOutboundBytes: positive(options.maxOutboundBytes, 8 * 1024 * 1024, 'maxOutboundBytes'),
+    log: options.log ?? defaultLog(env),
+  };
+}
+
+/** Addresses by service for direct mode, from the option or `RINGSIDE_ENDPOINTS`. */
+export function resolveEndpoints(
+  given: Record<string, readonly string[]> | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): Map<string, HostPort[]> {
+  let source: unknown = given;
+  const text = env['RINGSIDE_ENDPOINTS'];
+  if (given === undefined && text) {
+    try {
+      source = JSON.parse(text);
+    } catch {
+      throw invalid('RINGSIDE_ENDPOINTS is not JSON');
+    }
+  }
+  const endpoints = new Map<string, HostPort[]>();
+  if (source === undefined) return endpoints;
+  if (typeof source !== 'object' || source === null)
+    throw invalid('endpoints must map services to lists of host:port');
+  for (const [service, addresses] of Object.entries(source)) {
+    if (!Array.isArray(addresses)) throw invalid(`the endpoints of ${service} must be a list of host:port`);
+    endpoints.set(
+      service,
+      addresses.map((address) => parseHostPort(String(address))),
+    );
+  }
+  return endpoints;
+}
