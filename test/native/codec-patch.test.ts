@@ -117,7 +117,7 @@ describe('header patchers, native and TypeScript', () => {
   });
 
   it('refuse the 65th attachment unless another one goes', () => {
-    let header = Buffer.alloc(0);
+    let header: Buffer = Buffer.alloc(0);
     for (let i = 0; i < 64; i += 1) header = setAttachment(header, `k${i}`, 'v');
     expect(codec.patchHeader(header, [['new', 'v']])).toEqual({ problem: 'more than 64 attachments' });
     compare(codec.patchHeader(header, [['k3', 'w']]), setAttachment(header, 'k3', 'w'));
