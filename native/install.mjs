@@ -19,8 +19,12 @@ function say(text) {
 
 function giveUp(reason) {
   say(`the native addon was not built: ${reason}`);
-  say('it needs Linux, Python 3, make and a compiler for C++20 (g++ 11 or clang 14); then: npm run build:native');
-  say('without it an application reaches its agent over a socket instead of shared memory, and no agent runs here');
+  say(
+    'it needs Linux, Python 3, make and a compiler for C++20 (g++ 11 or clang 14); then: npm run build:native',
+  );
+  say(
+    'without it an application reaches its agent over a socket instead of shared memory, and no agent runs here',
+  );
   process.exit(mustSucceed ? 1 : 0);
 }
 
