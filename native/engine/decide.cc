@@ -1,0 +1,238 @@
+// What TypeScript decided, applied between two turns: snapshots of clusters, flows, verdicts on parked requests, and the engine's part in going
+// away gracefully. A decision about something that is gone is a counted no-op.
+#include <sys/epoll.h>
+
+#include <cstring>
+
+#include "native/codec/mesh_header.h"
+#include "native/codec/mesh_patch.h"
+#include "native/engine/engine.h"
+
+namespace ringside {
+
+namespace {
+constexpr uint64_t kTagListener = uint64_t{1} << 56;
+}  // namespace
+
+void Engine::on_command(SetCluster& command) {
+  if (!clusters_.set(std::move(command.spec))) counters_.stale_decisions++;
+}
+void Engine::on_command(RemoveCluster& command) { clusters_.remove(command.id); }
+
+void Engine::on_command(SetService& command) {
+  if (!flows_.set_service(command.direction, command.service, std::move(command.spec))) counters_.stale_decisions++;
+}
+void Engine::on_command(SetFlow& command) {
+  const std::array<std::string_view, 4> values{command.values[0], command.values[1], command.values[2], command.values[3]};
+  if (!flows_.set_flow(command.direction, command.service, values, command.attachment_values, std::move(command.action))) {
+    counters_.stale_decisions++;
+  }
+}
+void Engine::on_command(RemoveService& command) { flows_.remove_service(command.direction, command.service); }
+
+void Engine::on_command(Resolve& command) {
+  const Handle token = Handle::unpack(command.token);
+  if (!parked_.is_open(token)) {
+    counters_.stale_decisions++;
+    return;
+  }
+  for (const uint32_t slot : parked_.close_upcall(token.slot)) resolve_one(slot, command);
+}
+
+void Engine::resolve_one(uint32_t slot, Resolve& verdict) {
+  ParkedRequest& parked = parked_.at(slot);
+  timers_.clear(&parked.timer);
+  const FlowRef flow = parked.flow;
+  const int64_t arrived_ns = parked.arrived_ns;
+  const int64_t deadline_ns = parked.deadline_ns;
+  const Handle downstream = parked.downstream;
+  const size_t n = parked.frame.size();
+  // A header from TypeScript may be longer than the one it replaces.
+  uint8_t* const bytes = arena_.take(n + verdict.header.size());
+  std::memcpy(bytes, parked.frame.data(), n);
+  parked_.remove(slot);
+  Link* link = find_link(downstream);
+  if (link == nullptr || link->closing_soon) return;
+
+  Frame frame;
+  frame.head = bytes;
+  decode_fixed(bytes, &frame.fixed);
+  frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
+  frame.body = bytes + frame.head_bytes;
+  frame.body_bytes = frame.fixed.body_bytes;
+  const uint64_t id = frame.fixed.request_id;
+
+  switch (verdict.verdict) {
+    case Resolve::Verdict::kLookUp: {
+      HeaderView view;
+      if (parse_header(frame.header(), frame.header_bytes(), &view) != nullptr) return;  // it was accepted before
+      const Direction direction = link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound;
+      route(link, frame, direction, view, arrived_ns, true);
+      return;
+    }
+    case Resolve::Verdict::kReject:
+      counters_.rejected++;
+      count(flow, static_cast<uint8_t>(verdict.code), now_ns_ - arrived_ns);
+      reply_to_request(downstream, id, frame.fixed.type, {verdict.code, verdict.text, true});
+      return;
+    case Resolve::Verdict::kAnswer: {
+      count(flow, static_cast<uint8_t>(verdict.code), now_ns_ - arrived_ns);
+      if (frame.fixed.type == FrameType::kOneWay) return;
+      if (verdict.header.size() > kMaxHeaderBytes || verdict.body.size() > kMaxFrameBodyBytes) {
+        reply_to_request(downstream, id, frame.fixed.type, {Code::kInternal, "the agent's answer is too large for a frame", false});
+        return;
+      }
+      Frame reply;
+      reply.head_bytes = kFixedBytes + verdict.header.size();
+      reply.body_bytes = verdict.body.size();
+      reply.head = arena_.take(reply.bytes());
+      reply.fixed.type = FrameType::kResponse;
+      reply.fixed.status = static_cast<uint8_t>(verdict.code);
+      reply.fixed.header_bytes = static_cast<uint32_t>(verdict.header.size());
+      reply.fixed.body_bytes = static_cast<uint32_t>(verdict.body.size());
+      reply.fixed.request_id = id;
+      encode_fixed(reply.fixed, reply.head);
+      std::memcpy(reply.head + kFixedBytes, verdict.header.data(), verdict.header.size());
+      std::memcpy(reply.head + reply.head_bytes, verdict.body.data(), verdict.body.size());
+      reply.body = reply.head + reply.head_bytes;
+      link->responses_out++;
+      touch(link);
+      if (!link->append(reply, false)) {
+        reply_to_request(downstream, id, frame.fixed.type,
+                         {Code::kResourceExhausted, "the caller reads too slowly: its outbound queue is full", false});
+      }
+      return;
+    }
+    case Resolve::Verdict::kForward:
+      if (!verdict.header.empty()) {
+        if (verdict.header.size() > kMaxHeaderBytes) {
+          reply_to_request(downstream, id, frame.fixed.type, {Code::kInternal, "a filter made the header too large", true});
+          return;
+        }
+        std::memmove(bytes + kFixedBytes + verdict.header.size(), frame.body, frame.body_bytes);
+        std::memcpy(bytes + kFixedBytes, verdict.header.data(), verdict.header.size());
+        frame.fixed.header_bytes = static_cast<uint32_t>(verdict.header.size());
+        patch_header_bytes(bytes, frame.fixed.header_bytes);
+        frame.head_bytes = kFixedBytes + verdict.header.size();
+        frame.body = bytes + frame.head_bytes;
+      }
+      forward(downstream, frame, flow, verdict.cluster,
+              verdict.timeout_ms == 0 ? deadline_ns : std::min(deadline_ns, arrived_ns + verdict.timeout_ms * kNsPerMs),
+              arrived_ns, 0);
+      return;
+  }
+}
+
+void Engine::on_command(CloseLink& command) {
+  Link* link = find_link(command.link);
+  if (link == nullptr) {
+    counters_.stale_decisions++;
+    return;
+  }
+  close_soon(link, std::move(command.reason));
+}
+
+void Engine::on_command(GoAway& command) {
+  uint32_t slot = 0;
+  while (slot < go_aways_.size() && go_aways_[slot].live) slot++;
+  if (slot == go_aways_.size()) {  // TypeScript waits for rounds to end, so this says that it did not
+    counters_.stale_decisions++;
+    events_.add(EventType::kGoAwayDone, [&](ByteWriter& out) {
+      out.u32(command.id);
+      out.u32(0);
+      out.u32(live_links_);
+    });
+    return;
+  }
+  GoAwayRound& round = go_aways_[slot];
+  round.id = command.id;
+  round.live = true;
+  round.waiting = round.asked = 0;
+  const uint64_t ack_id = (uint64_t{command.id} << 8) | slot;
+  uint8_t header[kMaxNameBytes + 16];
+  size_t header_bytes = 0;
+  if (!command.service.empty()) {
+    if (Result<size_t> encoded = append_field(header, 0, sizeof header, 1, command.service)) header_bytes = encoded.value();
+  }
+  const std::string_view header_view(reinterpret_cast<const char*>(header), header_bytes);
+  for (LinkSlot& entry : links_) {
+    Link* link = entry.link.get();
+    if (link == nullptr || link->closing_soon || link->state != LinkState::kOpen) continue;
+    if (link->role != LinkRole::kPeer && !(command.apps && link->role == LinkRole::kApp)) continue;
+    append_control(link, FrameType::kGoAway, ack_id, header_view);
+    link->go_away_rounds |= 1u << slot;
+    round.waiting++;
+    round.asked++;
+  }
+  timers_.set(&round.timer, now_ns_ + command.timeout_ms * kNsPerMs);
+  if (round.waiting == 0) go_away_settled(slot);
+}
+
+void Engine::go_away_settled(uint32_t slot) {
+  GoAwayRound& round = go_aways_[slot];
+  timers_.clear(&round.timer);
+  for (LinkSlot& entry : links_) {
+    if (entry.link) entry.link->go_away_rounds &= ~(1u << slot);
+  }
+  round.live = false;
+  events_.add(EventType::kGoAwayDone, [&](ByteWriter& out) {
+    out.u32(round.id);
+    out.u32(round.asked - round.waiting);
+    out.u32(round.waiting);
+  });
+}
+
+void Engine::on_go_away_ack(Link* link, const Frame& frame) {
+  const uint32_t slot = static_cast<uint32_t>(frame.fixed.request_id & 0xFF);
+  if (slot >= go_aways_.size() || !(link->go_away_rounds & (1u << slot))) return;
+  if (go_aways_[slot].id != frame.fixed.request_id >> 8) return;
+  link->go_away_rounds &= ~(1u << slot);
+  if (--go_aways_[slot].waiting == 0) go_away_settled(slot);
+}
+
+/// The peer asks for no new requests. The ack goes behind all that were sent, so it tells the peer that no more come.
+void Engine::on_go_away(Link* link, const Frame& frame) {
+  HeaderView view;
+  if (const char* problem = parse_header(frame.header(), frame.header_bytes(), &view)) {
+    violation(link, problem);
+    return;
+  }
+  if (link->role == LinkRole::kUpstream) {
+    const uint32_t upstream = link->upstream;
+    clusters_.drain(view.service, [&](const Instance& i) { return !i.local && i.upstream == upstream; });
+  } else if (link->role == LinkRole::kApp) {
+    const Handle handle = link->handle;
+    clusters_.drain(view.service, [&](const Instance& i) { return i.local && i.link == handle; });
+  }
+  append_control(link, FrameType::kGoAwayAck, frame.fixed.request_id);
+  if (link->role == LinkRole::kUpstream && view.service.empty()) {
+    link->drain_then_close = true;
+    link->reason = "the other agent is going away";
+    touch(link);
+  }
+}
+
+void Engine::on_command(ReadStats& command) { report_stats(command.id); }
+void Engine::on_command(AwaitIdle& command) { idle_questions_.push_back(command.id); }
+
+void Engine::on_command(AddListener& command) {
+  uint32_t slot = 0;
+  while (slot < listeners_.size() && listeners_[slot].live) slot++;
+  if (slot == listeners_.size()) listeners_.emplace_back();
+  Listener& listener = listeners_[slot];
+  listener = Listener{command.id, command.kind, command.role, std::move(command.fd), false, true};
+  if (!poll_add(listener.fd.get(), EPOLLIN | EPOLLET, kTagListener | slot)) listener.live = false;
+}
+
+void Engine::on_command(CloseListener& command) {
+  for (Listener& listener : listeners_) {
+    if (!listener.live || listener.id != command.id) continue;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener.fd.get(), nullptr);
+    listener.fd.reset();
+    listener.live = false;
+    return;
+  }
+  counters_.stale_decisions++;
+}
+
+}  // namespace ringside

@@ -1,0 +1,234 @@
+// The engine: one worker's links, tables and loop. It moves messages by following the flow table and asks TypeScript about
+// what it has no flow for. Single-threaded: only apply-able command batches and event batches cross to other threads
+// (worker.h), so nothing here locks. The request's walk is spread over files in its order:
+//   engine.cc         the loop: wait, read, flush, close, time
+//   open_links.cc     accept, hello and welcome, connect, close
+//   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
+//   walk_reply.cc     reply, cancel, expiry, a link's death -> status
+//   decide.cc         snapshots, flows and verdicts from TypeScript
+//   report.cc         events and statistics for TypeScript
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "native/engine/clock.h"
+#include "native/engine/cluster.h"
+#include "native/engine/commands.h"
+#include "native/engine/events.h"
+#include "native/engine/flow_table.h"
+#include "native/engine/options.h"
+#include "native/engine/parked.h"
+#include "native/engine/pending.h"
+#include "native/engine/timers.h"
+#include "native/engine/upstreams.h"
+#include "native/link/link.h"
+#include "native/link/turn_arena.h"
+
+namespace ringside {
+
+class StreamLink;
+
+/// Counts since start, by name in report.cc.
+struct EngineCounters {
+  uint64_t requests = 0, replies = 0, one_ways = 0, cancels = 0;
+  uint64_t flow_hits = 0, flow_misses = 0;
+  uint64_t upcalls = 0, filter_upcalls = 0, control_requests = 0;
+  uint64_t stale_decisions = 0, stale_replies = 0;
+  uint64_t protocol_violations = 0, links_opened = 0, links_closed = 0, links_refused = 0;
+  uint64_t connects = 0, connect_failures = 0;
+  uint64_t deadlines = 0, repicks = 0, rejected = 0;
+  uint64_t refused_pending_full = 0, refused_parked_full = 0, refused_outbound_full = 0, refused_miss_rate = 0;
+  uint64_t dropped_records = 0, one_ways_dropped = 0;
+  uint64_t turns = 0;
+};
+
+/// A status the engine answers by itself.
+struct Verdict {
+  Code code = Code::kOk;
+  std::string_view text;
+  bool not_run = false;
+};
+
+class Engine final : public FrameSink, public InstanceHooks {
+ public:
+  /// `wake` is called when the mailbox went from empty to not.
+  Engine(EngineOptions options, const Clock* clock, EventMailbox* mailbox, std::function<void()> wake);
+  ~Engine() override;
+
+  /// Null, or why the engine cannot run (no descriptors).
+  const char* init_error() const { return init_error_; }
+
+  void apply(std::vector<Command> commands);
+  /// One turn: waits for events at most until the next deadline or `max_wait_ms` (-1: no limit), handles them,
+  /// flushes.
+  void turn(int max_wait_ms);
+  /// Written to by another thread to end the wait.
+  int wake_fd() const { return wake_fd_.get(); }
+
+  const EngineCounters& counters() const { return counters_; }
+
+  // FrameSink, InstanceHooks
+  bool on_frame(Link* link, Frame& frame) override;
+  uint32_t acquire_upstream(const std::string& address) override { return upstreams_.acquire(address); }
+  void release_upstream(uint32_t upstream) override;
+
+ private:
+  struct Listener {
+    uint32_t id = 0;
+    LinkKind kind = LinkKind::kTcp;
+    LinkRole role = LinkRole::kPeer;
+    UniqueFd fd;
+    bool paused = false;  // out of descriptors: polled again after a while
+    bool live = false;
+  };
+  struct LinkSlot {
+    std::unique_ptr<Link> link;
+    uint32_t generation = 1;
+  };
+  struct GoAwayRound {
+    uint32_t id = 0;
+    TimerNode timer;
+    uint32_t asked = 0, waiting = 0;
+    bool live = false;
+  };
+
+  // engine.cc
+  void wait_and_read(int max_wait_ms);
+  void read_link(Handle handle);
+  void on_shm_socket(Link* link);
+  void finish_turn();
+  void flush_links();
+  void expire_timers();
+  void touch(Link* link);
+  void update_writable(Link* link);
+  bool poll_add(int fd, uint32_t events, uint64_t tag);
+  int wait_ms(int max_wait_ms) const;
+
+  // open_links.cc
+  void accept_all(uint32_t listener_slot);
+  Link* add_link(std::unique_ptr<Link> link);
+  Link* find_link(Handle handle);
+  bool on_hello(Link* link, Frame& frame);
+  bool on_welcome(Link* link, Frame& frame);
+  void refuse(Link* link, Code code, std::string_view text);
+  void welcome(Link* link, std::string_view note);
+  void switch_to_shm(Link* link);
+  void opened(Link* link);
+  Link* connect_upstream(uint32_t upstream);
+  void on_connected(Link* link);
+  void close_soon(Link* link, std::string reason);
+  void violation(Link* link, const char* reason);
+  void destroy_link(Link* link);
+  void on_link_timer(Link* link);
+
+  // walk_request.cc
+  bool on_request(Link* link, Frame& frame);
+  void route(Link* link, Frame& frame, Direction direction, const HeaderView& view, int64_t arrived_ns, bool again);
+  void forward(Handle downstream, Frame& frame, FlowRef flow, uint32_t cluster, int64_t deadline_ns, int64_t arrived_ns,
+               uint8_t attempt);
+  uint32_t pick_instance(Cluster& cluster);
+  bool usable(uint32_t instance);
+  Link* link_of(uint32_t instance);
+  void park(Link* link, const Frame& frame, Direction direction, UpcallKind kind, std::string_view key, FlowRef flow,
+            int64_t deadline_ns);
+  bool take_miss_token(Link* link);
+  int64_t deadline_of(const Frame& frame, uint32_t flow_timeout_ms, int64_t arrived_ns) const;
+
+  // walk_reply.cc
+  bool on_reply(Link* link, Frame& frame);
+  void on_cancel(Link* link, const Frame& frame);
+  void reply_to_request(Handle downstream, uint64_t request_id, FrameType type, const Verdict& verdict);
+  void finish_pending(uint32_t slot, const Verdict& verdict);
+  void close_pending(uint32_t slot, Code code);
+  void lose_upstream(Link* link, uint32_t slot);
+  void cancel_upstream(uint32_t slot);
+  void count(FlowRef flow, uint8_t status, int64_t latency_ns);
+  void expire_pending(uint32_t slot);
+  void expire_parked(uint32_t slot);
+  void append_control(Link* link, FrameType type, uint64_t request_id, std::string_view header = {});
+
+  // decide.cc
+  void on_command(SetCluster& command);
+  void on_command(RemoveCluster& command);
+  void on_command(SetService& command);
+  void on_command(SetFlow& command);
+  void on_command(RemoveService& command);
+  void on_command(Resolve& command);
+  void on_command(CloseLink& command);
+  void on_command(GoAway& command);
+  void on_command(ReadStats& command);
+  void on_command(AwaitIdle& command);
+  void on_command(CloseListener& command);
+  void on_command(AddListener& command);
+  void resolve_one(uint32_t parked, Resolve& verdict);
+  void on_go_away(Link* link, const Frame& frame);
+  void on_go_away_ack(Link* link, const Frame& frame);
+  void go_away_settled(uint32_t round);
+
+  // report.cc
+  void report_upcall(Handle token, UpcallKind kind, Direction direction, const Link& link, const Frame& frame);
+  void report_links();
+  void report_record(const Pending& pending, Code code, std::string_view text, int64_t latency_ns);
+  void report_stats(uint32_t id);
+  void report_idle_if_asked();
+  void publish_events();
+
+  EngineOptions options_;
+  const Clock* clock_;
+  EventMailbox* mailbox_;
+  std::function<void()> wake_;
+  const char* init_error_ = nullptr;
+
+  UniqueFd epoll_;
+  UniqueFd wake_fd_;
+  int64_t now_ns_ = 0;
+  Random random_;
+  TurnArena arena_;
+  TimerHeap timers_;
+
+  std::vector<LinkSlot> links_;
+  std::vector<uint32_t> free_links_;
+  uint32_t live_links_ = 0;
+  std::unordered_map<uint32_t, uint32_t> links_of_uid_;
+  std::vector<Listener> listeners_;
+  Upstreams upstreams_;
+  FlowTable flows_;
+  ClusterTable clusters_;
+  PendingTable pending_;
+  ParkedTable parked_;
+  std::array<GoAwayRound, 16> go_aways_;
+
+  std::vector<Handle> dirty_;
+  std::vector<Handle> read_again_;
+  std::vector<Handle> reading_;  // read_again_ of the turn under way
+  std::vector<Handle> closing_;
+  std::vector<Handle> to_shm_;
+  std::vector<Handle> up_unreported_;
+  struct Departure {
+    Handle handle;
+    std::string reason;
+  };
+  std::vector<Departure> down_unreported_;
+  std::vector<uint32_t> idle_questions_;
+  bool listeners_paused_ = false;
+  int64_t listeners_resume_ns_ = 0;
+
+  EventBatch events_;
+  uint32_t records_in_batch_ = 0;
+  EngineCounters counters_;
+};
+
+inline Link* Engine::find_link(Handle handle) {
+  if (handle.slot >= links_.size()) return nullptr;
+  LinkSlot& slot = links_[handle.slot];
+  return slot.generation == handle.generation ? slot.link.get() : nullptr;
+}
+
+}  // namespace ringside

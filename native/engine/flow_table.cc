@@ -1,0 +1,207 @@
+#include "native/engine/flow_table.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "native/base/bytes.h"
+#include "native/engine/hash.h"
+
+namespace ringside {
+
+void FlowTable::Index::init(uint32_t entries) {
+  buckets.resize(std::bit_ceil(std::max<size_t>(16, size_t{entries} * 2)));
+  mask = buckets.size() - 1;
+}
+
+template <typename Same>
+uint32_t FlowTable::Index::find(uint64_t hash, Same same) const {
+  for (uint64_t at = hash & mask;; at = (at + 1) & mask) {
+    const Bucket& bucket = buckets[at];
+    if (bucket.index == kFree) return kFree;
+    if (bucket.hash == hash && same(bucket.index)) return bucket.index;
+  }
+}
+
+void FlowTable::Index::insert(uint64_t hash, uint32_t index) {
+  uint64_t at = hash & mask;
+  while (buckets[at].index != kFree) at = (at + 1) & mask;
+  buckets[at] = {hash, index};
+}
+
+void FlowTable::Index::erase(uint64_t hash, uint32_t index) {
+  uint64_t hole = hash & mask;
+  while (buckets[hole].index != index) hole = (hole + 1) & mask;
+  // Linear probing without tombstones: whatever stands behind the hole and may move into it, does.
+  for (uint64_t at = (hole + 1) & mask; buckets[at].index != kFree; at = (at + 1) & mask) {
+    const uint64_t home = buckets[at].hash & mask;
+    if (((at - home) & mask) >= ((at - hole) & mask)) {
+      buckets[hole] = buckets[at];
+      hole = at;
+    }
+  }
+  buckets[hole] = Bucket{};
+}
+
+FlowTable::FlowTable(uint32_t max_flows, uint64_t seed) : max_flows_(max_flows), seed_(seed) {
+  service_index_.init(max_flows);
+  flow_index_.init(max_flows);
+}
+
+uint64_t FlowTable::hash(std::string_view key) const { return hash_bytes(key, seed_); }
+
+uint32_t FlowTable::find_service(std::string_view key) const {
+  return service_index_.find(hash(key), [&](uint32_t i) { return services_[i].key == key; });
+}
+uint32_t FlowTable::find_flow(std::string_view key) const {
+  return flow_index_.find(hash(key), [&](uint32_t i) { return flows_[i].key == key; });
+}
+
+// Values are length-prefixed: no value can be chosen so that two different requests share a key.
+void FlowTable::append_value(std::string_view value) {
+  uint8_t length[4];
+  store_u32(length, static_cast<uint32_t>(value.size()));
+  scratch_.append(reinterpret_cast<const char*>(length), sizeof length);
+  scratch_.append(value);
+}
+
+namespace {
+void start_key(std::string* key, Direction direction, std::string_view service) {
+  key->clear();
+  key->push_back(static_cast<char>(direction));
+  uint8_t length[2];
+  store_u16(length, static_cast<uint16_t>(service.size()));
+  key->append(reinterpret_cast<const char*>(length), sizeof length);
+  key->append(service);
+}
+}  // namespace
+
+FlowLookup FlowTable::lookup(Direction direction, const HeaderView& view, const uint8_t* header,
+                             size_t header_bytes) {
+  start_key(&scratch_, direction, view.service);
+  const uint32_t service_slot = find_service(scratch_);
+  if (service_slot == kFree) return FlowLookup{nullptr, {}, scratch_};
+  Service& service = services_[service_slot];
+  service.used = true;
+  const KeySpec& spec = service.spec;
+  if (spec.fields & KeySpec::kMethod) append_value(view.method);
+  if (spec.fields & KeySpec::kGroup) append_value(view.group);
+  if (spec.fields & KeySpec::kVersion) append_value(view.version);
+  if (spec.fields & KeySpec::kHashKey) append_value(view.hash_key);
+  for (const std::string& name : spec.attachments) {
+    append_value(find_attachment(header, header_bytes, name).value_or(std::string_view{}));
+  }
+  const uint32_t slot = find_flow(scratch_);
+  if (slot == kFree) return FlowLookup{nullptr, {}, scratch_};
+  Flow& flow = flows_[slot];
+  flow.used = true;
+  return FlowLookup{&flow, {slot, flow.generation}, {}};
+}
+
+bool FlowTable::set_service(Direction direction, std::string_view name, KeySpec spec) {
+  start_key(&scratch_, direction, name);
+  const uint32_t existing = find_service(scratch_);
+  if (existing != kFree) {
+    Service& service = services_[existing];
+    if (service.spec.fields == spec.fields && service.spec.attachments == spec.attachments) return true;
+    const std::string key = service.key;
+    remove_service(direction, std::string_view(key).substr(kKeyPrefixBytes));
+    start_key(&scratch_, direction, std::string_view(key).substr(kKeyPrefixBytes));
+  }
+  uint32_t slot;
+  if (!free_services_.empty()) {
+    slot = free_services_.back();
+    free_services_.pop_back();
+  } else {
+    // A service without flows is only a name that was once asked for; bounded like the flows themselves.
+    if (services_.size() >= max_flows_) return false;
+    slot = static_cast<uint32_t>(services_.size());
+    services_.emplace_back();
+  }
+  services_[slot] = Service{scratch_, std::move(spec), true, true};
+  service_index_.insert(hash(scratch_), slot);
+  return true;
+}
+
+bool FlowTable::set_flow(Direction direction, std::string_view name, const std::array<std::string_view, 4>& values,
+                         const std::vector<std::string>& attachment_values, FlowAction action) {
+  start_key(&scratch_, direction, name);
+  const uint32_t service_slot = find_service(scratch_);
+  if (service_slot == kFree) return false;
+  const KeySpec& spec = services_[service_slot].spec;
+  for (uint8_t i = 0; i < values.size(); i++) {
+    if (spec.fields & (1u << i)) append_value(values[i]);
+  }
+  for (size_t i = 0; i < spec.attachments.size(); i++) {
+    append_value(i < attachment_values.size() ? std::string_view(attachment_values[i]) : std::string_view{});
+  }
+  uint32_t slot = find_flow(scratch_);
+  if (slot == kFree) {
+    slot = take_flow_slot();
+    Flow& flow = flows_[slot];
+    const uint32_t generation = flow.generation + 1;
+    flow = Flow{};
+    flow.generation = generation;
+    flow.key = scratch_;
+    flow.service = service_slot;
+    flow.service_bytes = static_cast<uint32_t>(name.size());
+    flow.live = true;
+    flow_index_.insert(hash(scratch_), slot);
+    live_flows_++;
+  }
+  flows_[slot].action = std::move(action);
+  flows_[slot].used = true;
+  return true;
+}
+
+uint32_t FlowTable::take_flow_slot() {
+  if (!free_flows_.empty()) {
+    const uint32_t slot = free_flows_.back();
+    free_flows_.pop_back();
+    return slot;
+  }
+  if (flows_.size() < max_flows_) {
+    flows_.emplace_back();
+    return static_cast<uint32_t>(flows_.size() - 1);
+  }
+  for (;;) {  // ends: one round clears every mark
+    flow_hand_ = (flow_hand_ + 1) % static_cast<uint32_t>(flows_.size());
+    Flow& flow = flows_[flow_hand_];
+    if (!flow.used) break;
+    flow.used = false;
+  }
+  const uint32_t slot = flow_hand_;
+  erase_flow(slot);
+  free_flows_.pop_back();
+  evictions_++;
+  return slot;
+}
+
+void FlowTable::erase_flow(uint32_t slot) {
+  Flow& flow = flows_[slot];
+  flow_index_.erase(hash(flow.key), slot);
+  flow.live = false;
+  flow.generation++;
+  flow.key.clear();
+  flow.latency.reset();
+  free_flows_.push_back(slot);
+  live_flows_--;
+}
+
+void FlowTable::erase_service(uint32_t slot) {
+  service_index_.erase(hash(services_[slot].key), slot);
+  services_[slot] = Service{};
+  free_services_.push_back(slot);
+}
+
+void FlowTable::remove_service(Direction direction, std::string_view name) {
+  std::string prefix;
+  start_key(&prefix, direction, name);
+  const uint32_t service_slot = find_service(prefix);
+  if (service_slot == kFree) return;
+  for (uint32_t slot = 0; slot < flows_.size(); slot++) {
+    if (flows_[slot].live && flows_[slot].service == service_slot) erase_flow(slot);
+  }
+  erase_service(service_slot);
+}
+
+}  // namespace ringside

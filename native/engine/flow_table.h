@@ -1,0 +1,151 @@
+// The flow table: which requests the engine may answer for without asking TypeScript, and how. A request's key is
+// direction + service + only those attributes that the service's routes read (its KeySpec, named by TypeScript).
+// Bounded: when it is full, a flow that was not used lately makes room (CLOCK). Owned and read by one worker.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "native/base/status.h"
+#include "native/codec/mesh_header.h"
+#include "native/engine/sketch.h"
+
+namespace ringside {
+
+enum class Direction : uint8_t { kOutbound = 0, kInbound = 1 };
+
+/// Which attributes of a request belong to its service's key.
+struct KeySpec {
+  static constexpr uint8_t kMethod = 1, kGroup = 2, kVersion = 4, kHashKey = 8;
+  uint8_t fields = 0;
+  std::vector<std::string> attachments;
+};
+
+inline constexpr size_t kKeyPrefixBytes = 3;  // direction, length of the service's name
+
+struct FlowAction {
+  enum class Kind : uint8_t { kForward = 0, kReject = 1 };
+  Kind kind = Kind::kForward;
+  bool upcall = false;  // a user's filter looks at every request of this flow
+  uint32_t cluster = 0;
+  uint32_t timeout_ms = 0;  // 0: the engine's default
+  Code code = Code::kOk;    // kReject
+  std::string text;
+};
+
+struct Flow {
+  std::string key;
+  uint32_t service = 0;      // slot in the table of services
+  uint32_t service_bytes = 0;  // length of the service's name in the key
+  FlowAction action;
+  uint32_t generation = 0;
+  bool live = false;
+  bool used = false;  // since the clock hand passed
+
+  uint64_t requests = 0;
+  std::array<uint64_t, kMaxCode + 1> by_status{};
+  std::unique_ptr<Sketch> latency;  // allocated with the first sample
+
+  Direction direction() const { return static_cast<Direction>(key[0]); }
+  std::string_view service_name() const { return std::string_view(key).substr(kKeyPrefixBytes, service_bytes); }
+  /// The values of the spec's attributes, each behind its u32 length.
+  std::string_view key_values() const { return std::string_view(key).substr(kKeyPrefixBytes + service_bytes); }
+};
+
+struct FlowRef {
+  uint32_t slot = UINT32_MAX;
+  uint32_t generation = 0;
+};
+
+/// What a lookup found: a flow, or the key under which TypeScript must decide.
+struct FlowLookup {
+  Flow* flow = nullptr;
+  FlowRef ref;
+  std::string_view miss_key;  // valid until the next call of the table
+};
+
+class FlowTable {
+ public:
+  FlowTable(uint32_t max_flows, uint64_t seed);
+
+  /// `header` is the bytes that `view` was parsed from (attachments are looked up in it).
+  FlowLookup lookup(Direction direction, const HeaderView& view, const uint8_t* header, size_t header_bytes);
+
+  /// Names the attributes that make up the key of a service. A changed spec drops the service's flows.
+  /// False: no room for another service.
+  bool set_service(Direction direction, std::string_view service, KeySpec spec);
+  /// Installs or replaces a flow; counters of a replaced one go on. `values` are the attributes' values in the
+  /// order method, group, version, hash key, attachments; those outside the spec are ignored.
+  /// False: the service has no spec.
+  bool set_flow(Direction direction, std::string_view service, const std::array<std::string_view, 4>& values,
+                const std::vector<std::string>& attachment_values, FlowAction action);
+  void remove_service(Direction direction, std::string_view service);
+
+  Flow* get(FlowRef ref) {
+    if (ref.slot >= flows_.size()) return nullptr;
+    Flow& flow = flows_[ref.slot];
+    return flow.live && flow.generation == ref.generation ? &flow : nullptr;
+  }
+  uint32_t size() const { return live_flows_; }
+  uint32_t capacity() const { return max_flows_; }
+  uint64_t evictions() const { return evictions_; }
+
+  const KeySpec& spec_of(const Flow& flow) const { return services_[flow.service].spec; }
+
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const Flow& flow : flows_) {
+      if (flow.live) visit(flow);
+    }
+  }
+
+ private:
+  struct Service {
+    std::string key;  // direction + name
+    KeySpec spec;
+    bool live = false;
+    bool used = false;
+  };
+  // Open addressing over (hash, index) pairs; the keys live in the entries they index.
+  struct Bucket {
+    uint64_t hash = 0;
+    uint32_t index = kFree;
+  };
+  static constexpr uint32_t kFree = UINT32_MAX;
+  struct Index {
+    std::vector<Bucket> buckets;
+    uint64_t mask = 0;
+    void init(uint32_t entries);
+    template <typename Same>
+    uint32_t find(uint64_t hash, Same same) const;
+    void insert(uint64_t hash, uint32_t index);
+    void erase(uint64_t hash, uint32_t index);
+  };
+
+  uint64_t hash(std::string_view key) const;
+  uint32_t find_service(std::string_view key) const;
+  uint32_t find_flow(std::string_view key) const;
+  uint32_t take_flow_slot();
+  void erase_flow(uint32_t slot);
+  void erase_service(uint32_t slot);
+  void append_value(std::string_view value);
+
+  uint32_t max_flows_;
+  uint64_t seed_;
+  std::vector<Service> services_;
+  std::vector<Flow> flows_;
+  std::vector<uint32_t> free_services_;
+  std::vector<uint32_t> free_flows_;
+  Index service_index_;
+  Index flow_index_;
+  uint32_t live_flows_ = 0;
+  uint32_t flow_hand_ = 0;
+  uint64_t evictions_ = 0;
+  std::string scratch_;  // the key being built
+};
+
+}  // namespace ringside

@@ -1,0 +1,412 @@
+// How links begin and end: accept, hello and welcome, the switch to shared memory, connecting to other agents, closing.
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "native/codec/mesh_header.h"
+#include "native/codec/mesh_patch.h"
+#include "native/engine/engine.h"
+#include "native/fd/scm_rights.h"
+#include "native/link/shm_link.h"
+#include "native/link/stream_link.h"
+#include "native/shm/layout.h"
+
+namespace ringside {
+
+namespace {
+constexpr uint64_t kTagSocket = uint64_t{2} << 56;
+constexpr uint64_t kTagDoorbell = uint64_t{3} << 56;
+constexpr uint32_t kLinkEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
+constexpr int kAcceptsPerTurn = 64;
+constexpr int64_t kListenerPauseNs = 100 * kNsPerMs;
+
+bool same_secret(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); i++) {
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+  }
+  return difference == 0;
+}
+}  // namespace
+
+void Engine::accept_all(uint32_t listener_slot) {
+  if (listener_slot >= listeners_.size()) return;
+  Listener& listener = listeners_[listener_slot];
+  if (!listener.live || listener.paused) return;
+  for (int i = 0; i < kAcceptsPerTurn; i++) {
+    UniqueFd fd(accept4(listener.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd.valid()) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        // Out of descriptors or memory: what waits in the backlog is taken when there are some again.
+        const std::string problem = std::string("cannot accept connections: ") + std::strerror(errno);
+        events_.add(EventType::kListenerProblem, [&](ByteWriter& out) {
+          out.u32(listener.id);
+          out.bytes(problem);
+        });
+        listener.paused = true;
+        listeners_paused_ = true;
+        listeners_resume_ns_ = now_ns_ + kListenerPauseNs;
+      }
+      return;
+    }
+    ucred credentials{};
+    socklen_t bytes = sizeof credentials;
+    const bool is_unix = listener.kind == LinkKind::kUnix;
+    if (is_unix) getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &bytes);
+    if (!is_unix) tune_tcp(fd.get(), options_.keepalive_ms * 3);
+    const std::string peer = is_unix ? "uid " + std::to_string(credentials.uid) + " pid " + std::to_string(credentials.pid)
+                                     : peer_address(fd.get());
+    auto fresh = std::make_unique<StreamLink>(listener.kind, listener.role, std::make_unique<PlainChannel>(std::move(fd)),
+                                              &arena_, options_.max_outbound_bytes);
+    fresh->peer = peer;
+    fresh->listener = listener.id;
+    if (is_unix) {
+      fresh->uid = credentials.uid;
+      fresh->pid = static_cast<uint32_t>(credentials.pid);
+    }
+    Link* link = add_link(std::move(fresh));
+    if (link == nullptr) continue;  // closed at once: the table of links is full
+    timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
+    if (!is_unix) continue;
+    const auto& allowed = options_.allow_uids;
+    if (std::find(allowed.begin(), allowed.end(), link->uid) == allowed.end()) {
+      refuse(link, Code::kPermissionDenied,
+             "uid " + std::to_string(link->uid) + " may not use this agent: add it to socket.allowUids");
+    } else if (links_of_uid_[link->uid] > options_.max_links_per_uid) {
+      refuse(link, Code::kResourceExhausted,
+             "uid " + std::to_string(link->uid) + " has " + std::to_string(options_.max_links_per_uid) +
+                 " links, which is the bound limits.linksPerUid");
+    }
+  }
+  // More may wait: with edge-triggered polling nobody would tell us again.
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = (uint64_t{1} << 56) | listener_slot;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener.fd.get(), &event);
+}
+
+Link* Engine::add_link(std::unique_ptr<Link> link) {
+  uint32_t slot;
+  if (!free_links_.empty()) {
+    slot = free_links_.back();
+    free_links_.pop_back();
+  } else if (links_.size() < options_.max_links) {
+    slot = static_cast<uint32_t>(links_.size());
+    links_.emplace_back();
+  } else {
+    counters_.links_refused++;
+    return nullptr;
+  }
+  Link* added = link.get();
+  added->handle = Handle{slot, links_[slot].generation};
+  added->timer.slot = slot;
+  added->since_ns = now_ns_;
+  added->miss_tokens = options_.upcalls_per_second_per_link;
+  added->miss_tokens_at_ns = now_ns_;
+  const bool connecting = added->state == LinkState::kConnecting;
+  const uint32_t events = kLinkEvents | (connecting ? EPOLLOUT : 0u);
+  if (!poll_add(added->socket_fd(), events, kTagSocket | added->handle.pack())) {
+    free_links_.push_back(slot);
+    counters_.links_refused++;
+    return nullptr;
+  }
+  static_cast<StreamLink*>(added)->writable_armed = connecting;
+  links_[slot].link = std::move(link);
+  live_links_++;
+  if (added->uid != UINT32_MAX) links_of_uid_[added->uid]++;
+  counters_.links_opened++;
+  return added;
+}
+
+void Engine::refuse(Link* link, Code code, std::string_view text) {
+  counters_.links_refused++;
+  Frame frame;
+  frame.head = arena_.take(kFixedBytes + kMaxNameBytes);
+  const size_t header_bytes = encode_status_message(frame.head + kFixedBytes, kMaxNameBytes, text);
+  frame.fixed.type = FrameType::kWelcome;
+  frame.fixed.status = static_cast<uint8_t>(code);
+  frame.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
+  encode_fixed(frame.fixed, frame.head);
+  frame.head_bytes = kFixedBytes + header_bytes;
+  frame.body = frame.head + frame.head_bytes;
+  link->append(frame, true);
+  link->state = LinkState::kClosing;
+  link->reason = text;
+  touch(link);
+}
+
+bool Engine::on_hello(Link* link, Frame& frame) {
+  HeaderView view;
+  if (frame.fixed.type != FrameType::kHello) {
+    violation(link, "the first frame is not hello");
+    return false;
+  }
+  if (const char* problem = parse_header(frame.header(), frame.header_bytes(), &view)) {
+    violation(link, problem);
+    return false;
+  }
+  if (link->kind == LinkKind::kTcp && link->role == LinkRole::kApp && !options_.loopback_token.empty()) {
+    const std::string_view token(reinterpret_cast<const char*>(frame.body), frame.body_bytes);
+    if (!(frame.fixed.flags & kFlagToken) || !same_secret(token, options_.loopback_token)) {
+      refuse(link, Code::kUnauthenticated, "the loopback port asks for a token (loopback.token, RINGSIDE_TOKEN)");
+      return false;
+    }
+  }
+  link->app = view.source_app.substr(0, kMaxNameBytes);
+  const uint32_t wanted = frame.fixed.value;
+  if (wanted == 0) {
+    welcome(link, {});
+    opened(link);
+    return true;
+  }
+  if (link->kind != LinkKind::kUnix || !options_.shm_enabled || !shm::is_valid_ring_bytes(wanted)) {
+    welcome(link, link->kind != LinkKind::kUnix ? "shared memory needs the unix socket"
+                  : !options_.shm_enabled       ? "shared memory is switched off in the agent (shm.enabled)"
+                                                : "that ring size is not a power of two within the limits");
+    opened(link);
+    return true;
+  }
+  // The link cannot change its kind while it is being read.
+  link->ring_bytes = std::min(wanted, options_.ring_bytes);
+  to_shm_.push_back(link->handle);
+  return false;
+}
+
+/// Accepts with frames on this socket; `note` says why there is no shared memory where it was asked for.
+void Engine::welcome(Link* link, std::string_view note) {
+  Frame frame;
+  frame.head = arena_.take(kFixedBytes + kMaxNameBytes);
+  const size_t header_bytes = note.empty() ? 0 : encode_status_message(frame.head + kFixedBytes, kMaxNameBytes, note);
+  frame.fixed.type = FrameType::kWelcome;
+  frame.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
+  encode_fixed(frame.fixed, frame.head);
+  frame.head_bytes = kFixedBytes + header_bytes;
+  frame.body = frame.head + frame.head_bytes;
+  link->append(frame, true);
+  touch(link);
+}
+
+void Engine::switch_to_shm(Link* link) {
+  if (link->closing_soon) return;
+  auto* stream = static_cast<StreamLink*>(link);
+  const uint32_t ring_bytes = link->ring_bytes;
+  if (stream->partial_bytes() > 0) {
+    violation(link, "bytes behind a hello that asked for shared memory");
+    return;
+  }
+  Result<Segment> segment = Segment::create(ring_bytes);
+  Result<AgentDoorbells> doorbells = AgentDoorbells::create();
+  if (!segment || !doorbells) {
+    welcome(link, segment ? doorbells.error().text : segment.error().text);
+    opened(link);
+    return;
+  }
+  FixedPart fixed;
+  fixed.type = FrameType::kWelcome;
+  fixed.value = ring_bytes;
+  uint8_t bytes[kFixedBytes];
+  encode_fixed(fixed, bytes);
+  const int fds[] = {segment.value().fd(), doorbells.value().eventfd.get(), doorbells.value().pipe_read.get()};
+  if (send_with_fds(link->socket_fd(), bytes, sizeof bytes, fds, std::size(fds)) != sizeof bytes) {
+    close_soon(link, std::string("sending the shared-memory segment failed: ") + std::strerror(errno));
+    return;
+  }
+  AgentDoorbells bells = doorbells.take();
+  bells.pipe_read.reset();
+  auto shm = std::make_unique<ShmLink>(stream->release_fd(), segment.take(), std::move(bells), &arena_,
+                                       options_.max_outbound_bytes);
+  shm->handle = link->handle;
+  shm->app = link->app;
+  shm->peer = link->peer;
+  shm->uid = link->uid;
+  shm->pid = link->pid;
+  shm->listener = link->listener;
+  shm->since_ns = link->since_ns;
+  shm->miss_tokens = link->miss_tokens;
+  shm->miss_tokens_at_ns = link->miss_tokens_at_ns;
+  shm->timer.slot = link->timer.slot;
+  timers_.clear(&link->timer);
+  Link* fresh = shm.get();
+  links_[link->handle.slot].link = std::move(shm);  // the stream link ends here; its socket lives on
+  if (!poll_add(fresh->doorbell_fd(), EPOLLIN | EPOLLET, kTagDoorbell | fresh->handle.pack())) {
+    close_soon(fresh, std::string("polling the doorbell failed: ") + std::strerror(errno));
+    return;
+  }
+  opened(fresh);
+  touch(fresh);  // arms the doorbell
+}
+
+bool Engine::on_welcome(Link* link, Frame& frame) {
+  if (frame.fixed.type != FrameType::kWelcome) {
+    violation(link, "the first frame is not welcome");
+    return false;
+  }
+  if (frame.fixed.status != 0) {
+    HeaderView view;
+    const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
+    close_soon(link, "the other agent refused: " + std::string(readable ? view.status_message : "no reason given"));
+    return false;
+  }
+  upstreams_.connected(link->upstream);
+  opened(link);
+  return true;
+}
+
+void Engine::opened(Link* link) {
+  link->state = LinkState::kOpen;
+  up_unreported_.push_back(link->handle);
+  if (link->kind == LinkKind::kTcp) {
+    timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);
+  } else {
+    timers_.clear(&link->timer);
+  }
+}
+
+Link* Engine::connect_upstream(uint32_t slot) {
+  Upstream& upstream = upstreams_.at(slot);
+  counters_.connects++;
+  Result<UniqueFd> socket = start_connect(upstream.socket_address);
+  if (!socket) {
+    counters_.connect_failures++;
+    upstreams_.failed(slot, socket.error().text, now_ns_, &random_);
+    return nullptr;
+  }
+  tune_tcp(socket.value().get(), options_.keepalive_ms * 3);
+  auto fresh = std::make_unique<StreamLink>(LinkKind::kTcp, LinkRole::kUpstream, std::make_unique<PlainChannel>(socket.take()),
+                                            &arena_, options_.max_outbound_bytes);
+  fresh->state = LinkState::kConnecting;
+  fresh->peer = upstream.address;
+  fresh->upstream = slot;
+  Link* link = add_link(std::move(fresh));
+  if (link == nullptr) {
+    upstreams_.failed(slot, "the table of links is full (limits.links)", now_ns_, &random_);
+    return nullptr;
+  }
+  upstream.link = link->handle;
+  timers_.set(&link->timer, now_ns_ + options_.connect_timeout_ms * kNsPerMs);
+
+  // The hello is the first thing in the queue; requests follow without waiting for the welcome.
+  Frame hello;
+  hello.head = arena_.take(kFixedBytes + kMaxHeaderBytes);
+  Result<size_t> header = append_field(hello.head + kFixedBytes, 0, kMaxHeaderBytes, 5, options_.app);
+  const size_t header_bytes = header ? header.value() : 0;
+  hello.fixed.type = FrameType::kHello;
+  hello.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
+  encode_fixed(hello.fixed, hello.head);
+  arena_.give_back(hello.head, kFixedBytes + header_bytes);
+  hello.head_bytes = kFixedBytes + header_bytes;
+  hello.body = hello.head + hello.head_bytes;
+  link->append(hello, true);
+  return link;
+}
+
+void Engine::on_connected(Link* link) {
+  const int error = connect_error(link->socket_fd());
+  if (error == EINPROGRESS) return;
+  if (error != 0) {
+    close_soon(link, "connecting to " + link->peer + " failed: " + std::strerror(error));
+    return;
+  }
+  link->state = LinkState::kOpening;
+  timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
+  touch(link);
+}
+
+void Engine::on_link_timer(Link* link) {
+  if (link->state == LinkState::kConnecting) {
+    close_soon(link, "connecting to " + link->peer + " took longer than timeouts.connectMs");
+    return;
+  }
+  if (link->state != LinkState::kOpen) {
+    close_soon(link, "the peer did not finish its handshake in time");
+    return;
+  }
+  constexpr uint8_t kSilentIntervals = 3;
+  if (link->bytes_in != link->bytes_in_at_last_check) {
+    link->silent_intervals = 0;
+  } else if (++link->silent_intervals >= kSilentIntervals) {
+    close_soon(link, "the peer has been silent for three keep-alive intervals");
+    return;
+  } else {
+    append_control(link, FrameType::kPing, link->silent_intervals);
+  }
+  link->bytes_in_at_last_check = link->bytes_in;
+  timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);
+}
+
+void Engine::violation(Link* link, const char* reason) {
+  counters_.protocol_violations++;
+  close_soon(link, std::string("protocol violation: ") + reason);
+}
+
+/// Ends a link at the end of this turn; from now on nothing is read from it or sent to it.
+void Engine::close_soon(Link* link, std::string reason) {
+  if (link->closing_soon) return;
+  link->closing_soon = true;
+  link->reason = std::move(reason);
+  closing_.push_back(link->handle);
+}
+
+void Engine::destroy_link(Link* link) {
+  counters_.links_closed++;
+  timers_.clear(&link->timer);
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->socket_fd(), nullptr);
+  if (link->doorbell_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->doorbell_fd(), nullptr);
+  if (link->upstream != UINT32_MAX) {
+    Upstream& upstream = upstreams_.at(link->upstream);
+    if (upstream.link == link->handle) {
+      upstream.link = Handle{};
+      // A link that never opened or broke counts against its address; one that was drained does not.
+      if (!link->drain_then_close) {
+        if (link->state != LinkState::kOpen) counters_.connect_failures++;
+        upstreams_.failed(link->upstream, link->reason, now_ns_, &random_);
+      }
+    }
+  }
+  while (link->up.head != kNoPending) lose_upstream(link, link->up.head);
+  while (link->down.head != kNoPending) {
+    const uint32_t slot = link->down.head;
+    cancel_upstream(slot);
+    close_pending(slot, Code::kCancelled);
+  }
+  for (uint32_t slot = 0; slot < parked_.capacity(); slot++) {
+    ParkedRequest& parked = parked_.at(slot);
+    if (!parked.live || !(parked.downstream == link->handle)) continue;
+    timers_.clear(&parked.timer);
+    parked_.remove(slot);
+  }
+  for (uint32_t round = 0; round < go_aways_.size(); round++) {
+    // A link that is gone sends no requests either.
+    if (link->go_away_rounds & (1u << round) && --go_aways_[round].waiting == 0) go_away_settled(round);
+  }
+  if (link->uid != UINT32_MAX && --links_of_uid_[link->uid] == 0) links_of_uid_.erase(link->uid);
+
+  LinkSlot& slot = links_[link->handle.slot];
+  const Handle handle = link->handle;
+  if (link->reported_up) {
+    down_unreported_.push_back({handle, link->reason});  // the slot is free again once this was told
+  } else {
+    free_links_.push_back(handle.slot);
+  }
+  slot.link.reset();
+  slot.generation++;
+  live_links_--;
+}
+
+/// An upstream that no instance names any more: its link ends with its last request.
+void Engine::release_upstream(uint32_t slot) {
+  const Handle handle = upstreams_.at(slot).link;
+  if (!upstreams_.release(slot)) return;
+  if (Link* link = find_link(handle)) {
+    link->upstream = UINT32_MAX;
+    link->drain_then_close = true;
+    link->reason = "no instance is left behind this address";
+    touch(link);
+  }
+}
+
+}  // namespace ringside

@@ -1,0 +1,40 @@
+// Everything an operator may set about the engine, with the defaults of docs/configuration.md. Fixed while the
+// engine runs: the tables are allocated from these numbers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ringside {
+
+struct EngineOptions {
+  std::string app = "app";
+
+  uint32_t max_links = 4096;
+  uint32_t max_links_per_uid = 256;
+  uint32_t max_pending = 65536;
+  uint32_t max_parked = 1024;
+  uint64_t max_parked_bytes = 16 << 20;
+  uint32_t max_flows = 10000;
+  uint32_t max_clusters = 4096;
+  uint64_t max_outbound_bytes = 8 << 20;  // per link
+  uint32_t upcalls_per_second_per_link = 200;
+  uint32_t max_records = 1024;  // slow and failed requests kept until they are read
+
+  uint32_t default_timeout_ms = 5000;
+  uint32_t max_timeout_ms = 60000;
+  uint32_t connect_timeout_ms = 1000;
+  uint32_t open_timeout_ms = 5000;
+  uint32_t keepalive_ms = 10000;
+  uint32_t slow_request_ms = 1000;
+
+  bool shm_enabled = true;
+  uint32_t ring_bytes = 512 * 1024;
+
+  std::vector<uint32_t> allow_uids;  // of apps on the unix socket; empty: the engine's own uid only
+  std::string loopback_token;        // empty: none asked for
+  uint64_t seed = 1;                 // of hashing, balancing and jitter; random in production
+};
+
+}  // namespace ringside

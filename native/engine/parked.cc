@@ -1,0 +1,97 @@
+#include "native/engine/parked.h"
+
+namespace ringside {
+
+ParkedTable::ParkedTable(uint32_t capacity, uint64_t max_bytes)
+    : max_bytes_(max_bytes), parked_(capacity), upcalls_(capacity) {
+  for (uint32_t i = capacity; i > 0; i--) {
+    free_.push_back(i - 1);
+    free_upcalls_.push_back(i - 1);
+    parked_[i - 1].timer.kind = TimerKind::kParked;
+    parked_[i - 1].timer.slot = i - 1;
+  }
+}
+
+uint32_t ParkedTable::find_upcall(std::string_view key) const {
+  const auto it = by_key_.find(std::string(key));
+  return it == by_key_.end() ? UINT32_MAX : it->second;
+}
+
+uint32_t ParkedTable::open_upcall(UpcallKind kind, std::string_view key) {
+  const uint32_t slot = free_upcalls_.back();  // there are as many as parked requests, and each has at least one
+  free_upcalls_.pop_back();
+  Upcall& upcall = upcalls_[slot];
+  upcall.live = true;
+  upcall.kind = kind;
+  upcall.key = key;
+  upcall.first = upcall.last = kNoParked;
+  if (kind == UpcallKind::kMiss) by_key_.emplace(upcall.key, slot);
+  return slot;
+}
+
+uint32_t ParkedTable::park(uint32_t upcall_slot, Handle downstream, std::vector<uint8_t> frame) {
+  const uint32_t slot = free_.back();
+  free_.pop_back();
+  ParkedRequest& parked = parked_[slot];
+  parked.live = true;
+  parked.downstream = downstream;
+  parked.upcall = upcall_slot;
+  parked.next = kNoParked;
+  parked.flow = FlowRef{};
+  bytes_ += frame.size();
+  parked.frame = std::move(frame);
+  Upcall& upcall = upcalls_[upcall_slot];
+  if (upcall.first == kNoParked) {
+    upcall.first = slot;
+  } else {
+    parked_[upcall.last].next = slot;
+  }
+  upcall.last = slot;
+  return slot;
+}
+
+void ParkedTable::remove(uint32_t slot) {
+  const uint32_t upcall_slot = parked_[slot].upcall;
+  if (upcall_slot != UINT32_MAX) {
+    Upcall& upcall = upcalls_[upcall_slot];
+    uint32_t previous = kNoParked;
+    for (uint32_t at = upcall.first; at != slot; at = parked_[at].next) previous = at;
+    if (previous == kNoParked) {
+      upcall.first = parked_[slot].next;
+    } else {
+      parked_[previous].next = parked_[slot].next;
+    }
+    if (upcall.last == slot) upcall.last = previous;
+    if (upcall.first == kNoParked) free_upcall(upcall_slot);
+  }
+  free_parked(slot);
+}
+
+std::vector<uint32_t> ParkedTable::close_upcall(uint32_t upcall_slot) {
+  std::vector<uint32_t> requests;
+  for (uint32_t at = upcalls_[upcall_slot].first; at != kNoParked; at = parked_[at].next) {
+    requests.push_back(at);
+    parked_[at].upcall = UINT32_MAX;
+  }
+  free_upcall(upcall_slot);
+  return requests;
+}
+
+void ParkedTable::free_upcall(uint32_t slot) {
+  Upcall& upcall = upcalls_[slot];
+  if (upcall.kind == UpcallKind::kMiss) by_key_.erase(upcall.key);
+  upcall.live = false;
+  upcall.generation++;
+  upcall.key.clear();
+  free_upcalls_.push_back(slot);
+}
+
+void ParkedTable::free_parked(uint32_t slot) {
+  ParkedRequest& parked = parked_[slot];
+  bytes_ -= parked.frame.size();
+  std::vector<uint8_t>().swap(parked.frame);
+  parked.live = false;
+  free_.push_back(slot);
+}
+
+}  // namespace ringside

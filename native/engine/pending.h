@@ -1,0 +1,80 @@
+// The pending table: requests that were forwarded and await their reply. A slot and its generation make the request id that goes
+// upstream, so a reply finds its request without a search and a late one is recognised. Each pending is on two lists, that of
+// the link it came from and that of the link it went to, so that a link's death touches only its own requests.
+// Allocated whole at start; owned by one worker.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "native/engine/flow_table.h"
+#include "native/engine/handle.h"
+#include "native/engine/timers.h"
+
+namespace ringside {
+
+inline constexpr uint32_t kNoPending = UINT32_MAX;
+
+struct Pending {
+  uint32_t generation = 1;
+  bool live = false;
+  uint8_t attempt = 0;
+  TimerNode timer;
+  Handle downstream;
+  uint64_t downstream_id = 0;
+  Handle upstream;
+  uint64_t end_position = 0;  // of the link's outbound bytes, behind this request's frame
+  uint32_t frame_bytes = 0;
+  uint32_t instance = UINT32_MAX;
+  FlowRef flow;
+  int64_t started_ns = 0;
+  uint32_t down_next = kNoPending, down_previous = kNoPending;
+  uint32_t up_next = kNoPending, up_previous = kNoPending;
+};
+
+/// Head of a list of pendings; kept by a link.
+struct PendingList {
+  uint32_t head = kNoPending;
+  uint32_t count = 0;
+};
+
+class PendingTable {
+ public:
+  PendingTable(uint32_t capacity, uint64_t seed);
+
+  /// A fresh pending on both lists, or kNoPending when the table is full.
+  uint32_t open(Handle downstream, uint64_t downstream_id, PendingList* down);
+  void attach_upstream(uint32_t slot, Handle upstream, PendingList* up);
+  void detach_upstream(uint32_t slot, PendingList* up);
+  /// Takes it off both lists (null for a link that is gone) and frees it. The caller has disarmed the timer.
+  void close(uint32_t slot, PendingList* down, PendingList* up);
+
+  Pending& at(uint32_t slot) { return slots_[slot]; }
+  /// The pending that a reply names, or kNoPending.
+  uint32_t find_reply(uint64_t request_id) const {
+    const uint32_t slot = static_cast<uint32_t>(request_id);
+    if (slot >= slots_.size()) return kNoPending;
+    const Pending& p = slots_[slot];
+    return p.live && p.generation == request_id >> 32 ? slot : kNoPending;
+  }
+  uint64_t request_id(uint32_t slot) const { return (uint64_t{slots_[slot].generation} << 32) | slot; }
+  /// The pending that its sender knows as `downstream_id`, or kNoPending.
+  uint32_t find_request(Handle downstream, uint64_t downstream_id) const;
+
+  uint32_t size() const { return live_; }
+  uint32_t capacity() const { return static_cast<uint32_t>(slots_.size()); }
+
+ private:
+  uint64_t hash(Handle downstream, uint64_t downstream_id) const;
+  void index_insert(uint32_t slot);
+  void index_erase(uint32_t slot);
+
+  std::vector<Pending> slots_;
+  std::vector<uint32_t> free_;
+  std::vector<uint32_t> index_;  // open addressing by (link, id as the sender chose it)
+  uint64_t index_mask_;
+  uint64_t seed_;
+  uint32_t live_ = 0;
+};
+
+}  // namespace ringside

@@ -1,0 +1,245 @@
+// What the engine tells TypeScript. Upcalls are bounded by the table of parked requests and links by their table; records
+// of slow and failed requests are dropped, and counted, while the other side does not read.
+#include <algorithm>
+
+#include "native/engine/engine.h"
+#include "native/engine/sketch.h"
+
+namespace ringside {
+
+namespace {
+
+constexpr size_t kMailboxBusyBytes = 1 << 20;
+
+std::string_view text_of(const uint8_t* p, size_t n) { return {reinterpret_cast<const char*>(p), n}; }
+
+}  // namespace
+
+void Engine::report_upcall(Handle token, UpcallKind kind, Direction direction, const Link& link, const Frame& frame) {
+  events_.add(EventType::kUpcall, [&](ByteWriter& out) {
+    out.u64(token.pack());
+    out.u8(static_cast<uint8_t>(kind));
+    out.u8(static_cast<uint8_t>(direction));
+    out.u64(link.handle.pack());
+    out.u8(static_cast<uint8_t>(frame.fixed.type));
+    out.u32(frame.fixed.timeout_ms);
+    out.bytes(text_of(frame.header(), frame.header_bytes()));
+    out.bytes(kind == UpcallKind::kControl ? text_of(frame.body, frame.body_bytes) : std::string_view{});
+  });
+}
+
+void Engine::report_links() {
+  if (up_unreported_.empty() && down_unreported_.empty()) return;
+  if (mailbox_->waiting() > kMailboxBusyBytes) return;
+  for (const Handle handle : up_unreported_) {
+    Link* link = find_link(handle);
+    if (link == nullptr) continue;
+    link->reported_up = true;
+    events_.add(EventType::kLinkUp, [&](ByteWriter& out) {
+      out.u64(handle.pack());
+      out.u8(static_cast<uint8_t>(link->kind));
+      out.u8(static_cast<uint8_t>(link->role));
+      out.bytes(link->peer);
+      out.bytes(link->app);
+    });
+  }
+  up_unreported_.clear();
+  for (const Departure& departure : down_unreported_) {
+    events_.add(EventType::kLinkDown, [&](ByteWriter& out) {
+      out.u64(departure.handle.pack());
+      out.bytes(departure.reason);
+    });
+    free_links_.push_back(departure.handle.slot);
+  }
+  down_unreported_.clear();
+}
+
+void Engine::report_record(const Pending& pending, Code code, std::string_view text, int64_t latency_ns) {
+  if (records_in_batch_ >= options_.max_records) {
+    counters_.dropped_records++;
+    return;
+  }
+  records_in_batch_++;
+  const Flow* flow = flows_.get(pending.flow);
+  const Link* up = find_link(pending.upstream);
+  const Link* down = find_link(pending.downstream);
+  events_.add(EventType::kRecord, [&](ByteWriter& out) {
+    out.u8(static_cast<uint8_t>(code));
+    out.f64(static_cast<double>(latency_ns) / 1000.0);
+    out.u8(flow != nullptr ? static_cast<uint8_t>(flow->direction()) : uint8_t{0});
+    out.bytes(flow != nullptr ? flow->service_name() : std::string_view{});
+    out.bytes(up != nullptr ? std::string_view(up->peer) : std::string_view{});
+    out.bytes(down != nullptr ? std::string_view(down->app) : std::string_view{});
+    out.bytes(text.substr(0, kMaxNameBytes));
+  });
+}
+
+void Engine::report_idle_if_asked() {
+  if (idle_questions_.empty() || pending_.size() > 0 || parked_.size() > 0) return;
+  for (const uint32_t id : idle_questions_) {
+    events_.add(EventType::kIdle, [&](ByteWriter& out) { out.u32(id); });
+  }
+  idle_questions_.clear();
+}
+
+void Engine::publish_events() {
+  report_links();
+  report_idle_if_asked();
+  if (events_.empty()) return;
+  const size_t waiting = mailbox_->waiting();
+  // Records wait for nobody; what else is in the batch is bounded by the tables it speaks of.
+  records_in_batch_ = waiting > kMailboxBusyBytes ? options_.max_records : 0;
+  if (mailbox_->put(events_.take())) wake_();
+}
+
+void Engine::report_stats(uint32_t id) {
+  events_.add(EventType::kStats, [&](ByteWriter& out) {
+    out.u32(id);
+
+    const std::pair<const char*, uint64_t> counters[] = {
+        {"requests", counters_.requests},
+        {"replies", counters_.replies},
+        {"one_ways", counters_.one_ways},
+        {"one_ways_dropped", counters_.one_ways_dropped},
+        {"cancels", counters_.cancels},
+        {"flow_hits", counters_.flow_hits},
+        {"flow_misses", counters_.flow_misses},
+        {"flow_evictions", flows_.evictions()},
+        {"upcalls", counters_.upcalls},
+        {"filter_upcalls", counters_.filter_upcalls},
+        {"control_requests", counters_.control_requests},
+        {"stale_decisions", counters_.stale_decisions},
+        {"stale_replies", counters_.stale_replies},
+        {"protocol_violations", counters_.protocol_violations},
+        {"links_opened", counters_.links_opened},
+        {"links_closed", counters_.links_closed},
+        {"links_refused", counters_.links_refused},
+        {"connects", counters_.connects},
+        {"connect_failures", counters_.connect_failures},
+        {"deadlines", counters_.deadlines},
+        {"repicks", counters_.repicks},
+        {"rejected", counters_.rejected},
+        {"refused_pending_full", counters_.refused_pending_full},
+        {"refused_parked_full", counters_.refused_parked_full},
+        {"refused_outbound_full", counters_.refused_outbound_full},
+        {"refused_miss_rate", counters_.refused_miss_rate},
+        {"dropped_records", counters_.dropped_records},
+        {"turns", counters_.turns},
+    };
+    out.u32(std::size(counters));
+    for (const auto& [name, value] : counters) {
+      out.bytes(name);
+      out.u64(value);
+    }
+
+    const std::tuple<const char*, uint64_t, uint64_t> limits[] = {
+        {"links", live_links_, options_.max_links},
+        {"pending", pending_.size(), pending_.capacity()},
+        {"parked", parked_.size(), parked_.capacity()},
+        {"parkedBytes", parked_.bytes(), parked_.max_bytes()},
+        {"flows", flows_.size(), flows_.capacity()},
+        {"clusters", clusters_.size(), clusters_.capacity()},
+    };
+    out.u32(std::size(limits));
+    for (const auto& [name, used, max] : limits) {
+      out.bytes(name);
+      out.u64(used);
+      out.u64(max);
+    }
+
+    const size_t links_at = out.hold_u32();
+    uint32_t link_count = 0;
+    for (const LinkSlot& slot : links_) {
+      const Link* link = slot.link.get();
+      if (link == nullptr) continue;
+      link_count++;
+      out.u64(link->handle.pack());
+      out.u8(static_cast<uint8_t>(link->kind));
+      out.u8(static_cast<uint8_t>(link->role));
+      out.u8(link->closing_soon || link->drain_then_close ? uint8_t{4} : static_cast<uint8_t>(link->state));
+      out.bytes(link->peer);
+      out.bytes(link->app);
+      out.f64(static_cast<double>(now_ns_ - link->since_ns) / 1e6);
+      out.u64(link->requests_in);
+      out.u64(link->responses_out);
+      out.u64(link->bytes_in);
+      out.u64(link->bytes_out);
+      out.u32(link->up.count);
+      out.u32(link->down.count);
+      out.u64(link->outbound_bytes());
+    }
+    out.fill_u32(links_at, link_count);
+
+    const size_t clusters_at = out.hold_u32();
+    uint32_t cluster_count = 0;
+    clusters_.for_each([&](const Cluster& cluster) {
+      cluster_count++;
+      out.u32(cluster.id);
+      out.u8(static_cast<uint8_t>(cluster.direction));
+      out.u8(static_cast<uint8_t>(cluster.balancer));
+      out.bytes(cluster.service);
+      out.bytes(cluster.group);
+      out.u32(static_cast<uint32_t>(cluster.instances.size()));
+      for (size_t i = 0; i < cluster.instances.size(); i++) {
+        const Instance& instance = clusters_.instance(cluster.instances[i]);
+        out.u64(instance.id);
+        out.u32(cluster.weights[i]);
+        out.u8(instance.local ? 1 : 0);
+        const Link* link = instance.local ? find_link(instance.link) : nullptr;
+        std::string where;
+        uint8_t state = 0;  // idle, ready, connecting, backoff, draining
+        if (instance.local) {
+          where = link != nullptr ? link->peer : "gone";
+          state = link != nullptr ? 1 : 3;
+        } else {
+          const Upstream& upstream = upstreams_.at(instance.upstream);
+          where = upstream.address;
+          link = find_link(upstream.link);
+          if (link != nullptr) {
+            state = link->state == LinkState::kOpen ? 1 : 2;
+          } else if (now_ns_ < upstream.next_attempt_ns) {
+            state = 3;
+          }
+        }
+        out.bytes(where);
+        out.u8(instance.draining ? uint8_t{4} : state);
+        out.u32(instance.in_flight);
+        out.u64(instance.requests);
+        out.u64(instance.failures);
+        out.f64(instance.latency_us);
+      }
+    });
+    out.fill_u32(clusters_at, cluster_count);
+
+    const size_t flows_at = out.hold_u32();
+    uint32_t flow_count = 0;
+    flows_.for_each([&](const Flow& flow) {
+      flow_count++;
+      const KeySpec& spec = flows_.spec_of(flow);
+      out.u8(static_cast<uint8_t>(flow.direction()));
+      out.bytes(flow.service_name());
+      out.u8(spec.fields);
+      out.u8(static_cast<uint8_t>(spec.attachments.size()));
+      for (const std::string& name : spec.attachments) out.bytes(name);
+      out.bytes(flow.key_values());
+      out.u8(static_cast<uint8_t>(flow.action.kind));
+      out.u8(flow.action.upcall ? 1 : 0);
+      out.u32(flow.action.cluster);
+      out.u64(flow.requests);
+      for (const uint64_t status : flow.by_status) out.u64(status);
+      out.f64(flow.latency ? flow.latency->sum_us() : 0);
+      const size_t buckets_at = out.hold_u32();
+      uint32_t buckets = 0;
+      for (uint32_t i = 0; flow.latency && i < Sketch::kBuckets; i++) {
+        if (flow.latency->at(i) == 0) continue;
+        buckets++;
+        out.u16(static_cast<uint16_t>(i));
+        out.u32(flow.latency->at(i));
+      }
+      out.fill_u32(buckets_at, buckets);
+    });
+    out.fill_u32(flows_at, flow_count);
+  });
+}
+
+}  // namespace ringside

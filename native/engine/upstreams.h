@@ -1,0 +1,88 @@
+// The other agents this one connects to: one TCP link per address, shared by all instances behind it, made when the first request needs
+// it. After a failure new attempts wait (doubling, jittered), and meanwhile the address is not picked.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "native/engine/clock.h"
+#include "native/engine/handle.h"
+#include "native/engine/hash.h"
+#include "native/link/socket.h"
+
+namespace ringside {
+
+struct Upstream {
+  std::string address;
+  SocketAddress socket_address;
+  uint32_t references = 0;  // instances
+  bool live = false;
+  Handle link;              // invalid: not connected
+  uint32_t failures = 0;    // in a row
+  int64_t next_attempt_ns = 0;
+  std::string last_error;
+};
+
+class Upstreams {
+ public:
+  /// The slot of an address, made when new; UINT32_MAX when it does not parse.
+  uint32_t acquire(const std::string& address) {
+    const auto it = by_address_.find(address);
+    if (it != by_address_.end()) {
+      slots_[it->second].references++;
+      return it->second;
+    }
+    Result<SocketAddress> parsed = parse_address(address);
+    if (!parsed) return UINT32_MAX;
+    uint32_t slot;
+    if (free_.empty()) {
+      slot = static_cast<uint32_t>(slots_.size());
+      slots_.emplace_back();
+    } else {
+      slot = free_.back();
+      free_.pop_back();
+    }
+    Upstream fresh;
+    fresh.address = address;
+    fresh.socket_address = parsed.value();
+    fresh.references = 1;
+    fresh.live = true;
+    slots_[slot] = std::move(fresh);
+    by_address_.emplace(address, slot);
+    return slot;
+  }
+  /// True: nobody names it any more; its link should close when nothing is pending on it.
+  bool release(uint32_t slot) {
+    Upstream& upstream = slots_[slot];
+    if (--upstream.references > 0) return false;
+    by_address_.erase(upstream.address);
+    upstream.live = false;
+    free_.push_back(slot);
+    return true;
+  }
+  Upstream& at(uint32_t slot) { return slots_[slot]; }
+
+  void connected(uint32_t slot) {
+    slots_[slot].failures = 0;
+    slots_[slot].last_error.clear();
+  }
+  /// Waits longer after each failure in a row: 50 ms doubling to 5 s, of which a random half is taken off.
+  void failed(uint32_t slot, const std::string& why, int64_t now_ns, Random* random) {
+    Upstream& upstream = slots_[slot];
+    upstream.last_error = why;
+    const uint32_t doublings = std::min<uint32_t>(upstream.failures++, 7);
+    const uint32_t ceiling_ms = std::min<uint32_t>(50u << doublings, 5000);
+    const uint32_t wait_ms = ceiling_ms / 2 + random->below(ceiling_ms / 2 + 1);
+    upstream.next_attempt_ns = now_ns + wait_ms * kNsPerMs;
+  }
+
+ private:
+  std::vector<Upstream> slots_;
+  std::vector<uint32_t> free_;
+  std::unordered_map<std::string, uint32_t> by_address_;
+};
+
+}  // namespace ringside

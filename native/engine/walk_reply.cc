@@ -1,0 +1,223 @@
+// A request's way back: a reply, a cancellation, an expired deadline, a link's death. Each ends in exactly one status for the
+// caller and frees the pending; a status says that a request has not run only where that is proven.
+#include <algorithm>
+#include <cstring>
+
+#include "native/codec/mesh_header.h"
+#include "native/codec/mesh_patch.h"
+#include "native/engine/engine.h"
+
+namespace ringside {
+
+namespace {
+constexpr uint8_t kMaxRepicks = 1;
+constexpr size_t kMaxStatusHeaderBytes = 1024;
+}  // namespace
+
+bool Engine::on_reply(Link* link, Frame& frame) {
+  if (link->role == LinkRole::kPeer) {
+    violation(link, "a reply on a link that carries no requests in that direction");
+    return false;
+  }
+  const uint32_t slot = pending_.find_reply(frame.fixed.request_id);
+  if (slot == kNoPending) {  // its deadline passed or its caller went away
+    counters_.stale_replies++;
+    return true;
+  }
+  Pending& p = pending_.at(slot);
+  if (!(p.upstream == link->handle)) {
+    violation(link, "a reply to a request that went to another link");
+    return false;
+  }
+  counters_.replies++;
+  const int64_t latency_ns = now_ns_ - p.started_ns;
+  const Handle downstream = p.downstream;
+  Instance& instance = clusters_.instance(p.instance);
+  const float latency_us = static_cast<float>(latency_ns) / 1000.0f;
+  instance.latency_us += (latency_us - instance.latency_us) / 16.0f;
+
+  patch_request_id(frame.head, p.downstream_id);
+  const uint64_t downstream_id = p.downstream_id;
+  const uint8_t status = frame.fixed.status;
+  if (status != 0 || latency_ns > options_.slow_request_ms * kNsPerMs) {
+    HeaderView view;
+    const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
+    report_record(p, static_cast<Code>(status), readable ? view.status_message : std::string_view{}, latency_ns);
+  }
+  close_pending(slot, static_cast<Code>(status));
+  Link* to = find_link(downstream);
+  if (to == nullptr || to->closing_soon) return true;
+  to->responses_out++;
+  if (!to->append(frame, false)) {
+    counters_.refused_outbound_full++;
+    reply_to_request(downstream, downstream_id, FrameType::kRequest,
+                     {Code::kResourceExhausted, "the caller reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)",
+                      false});
+  }
+  touch(to);
+  return true;
+}
+
+void Engine::on_cancel(Link* link, const Frame& frame) {
+  counters_.cancels++;
+  const uint64_t id = frame.fixed.request_id;
+  const uint32_t slot = pending_.find_request(link->handle, id);
+  if (slot != kNoPending) {
+    cancel_upstream(slot);
+    close_pending(slot, Code::kCancelled);
+    return;
+  }
+  for (uint32_t i = 0; parked_.size() > 0 && i < parked_.capacity(); i++) {
+    ParkedRequest& parked = parked_.at(i);
+    if (!parked.live || !(parked.downstream == link->handle)) continue;
+    if (load_u64(parked.frame.data() + kRequestIdOffset) != id) continue;
+    timers_.clear(&parked.timer);
+    parked_.remove(i);
+    return;
+  }
+}
+
+/// Answers a request that has no pending (any more). One-way requests are only counted. Status replies without text always
+/// find room: there are at most as many as requests.
+void Engine::reply_to_request(Handle downstream, uint64_t request_id, FrameType type, const Verdict& verdict) {
+  if (type == FrameType::kOneWay) {
+    counters_.one_ways_dropped++;
+    return;
+  }
+  Link* link = find_link(downstream);
+  if (link == nullptr || link->closing_soon) return;
+  Frame frame;
+  frame.head = arena_.take(kFixedBytes + kMaxStatusHeaderBytes);
+  const size_t header_bytes =
+      verdict.text.empty() ? 0 : encode_status_message(frame.head + kFixedBytes, kMaxStatusHeaderBytes, verdict.text);
+  arena_.give_back(frame.head, kFixedBytes + header_bytes);
+  frame.fixed.type = FrameType::kResponse;
+  frame.fixed.status = static_cast<uint8_t>(verdict.code);
+  frame.fixed.flags = verdict.not_run ? kFlagNotRun : 0;
+  frame.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
+  frame.fixed.request_id = request_id;
+  encode_fixed(frame.fixed, frame.head);
+  frame.head_bytes = kFixedBytes + header_bytes;
+  frame.body = frame.head + frame.head_bytes;
+  link->responses_out++;
+  touch(link);
+  if (link->append(frame, false)) return;
+  if (link->outbound_bytes() > options_.max_outbound_bytes + uint64_t{options_.max_pending} * kFixedBytes) {
+    close_soon(link, "the peer sends requests but does not read the replies");
+    return;
+  }
+  patch_header_bytes(frame.head, 0);
+  frame.head_bytes = kFixedBytes;
+  link->append(frame, true);
+}
+
+/// Ends a pending with a status of the engine's own.
+void Engine::finish_pending(uint32_t slot, const Verdict& verdict) {
+  Pending& p = pending_.at(slot);
+  const Handle downstream = p.downstream;
+  const uint64_t id = p.downstream_id;
+  report_record(p, verdict.code, verdict.text, now_ns_ - p.started_ns);
+  close_pending(slot, verdict.code);
+  reply_to_request(downstream, id, FrameType::kRequest, verdict);
+}
+
+void Engine::close_pending(uint32_t slot, Code code) {
+  Pending& p = pending_.at(slot);
+  count(p.flow, static_cast<uint8_t>(code), now_ns_ - p.started_ns);
+  timers_.clear(&p.timer);
+  if (p.instance != UINT32_MAX) {
+    if (code != Code::kOk && code != Code::kCancelled) clusters_.instance(p.instance).failures++;
+    clusters_.finish(p.instance);
+  }
+  Link* down = find_link(p.downstream);
+  Link* up = find_link(p.upstream);
+  if (up != nullptr && up->drain_then_close) touch(up);
+  pending_.close(slot, down != nullptr ? &down->down : nullptr, up != nullptr ? &up->up : nullptr);
+}
+
+void Engine::count(FlowRef ref, uint8_t status, int64_t latency_ns) {
+  Flow* flow = flows_.get(ref);
+  if (flow == nullptr) return;
+  flow->by_status[std::min(status, kMaxCode)]++;
+  if (!flow->latency) flow->latency = std::make_unique<Sketch>();
+  flow->latency->add_ns(latency_ns);
+}
+
+void Engine::cancel_upstream(uint32_t slot) {
+  const Pending& p = pending_.at(slot);
+  Link* link = find_link(p.upstream);
+  if (link == nullptr || link->closing_soon) return;
+  append_control(link, FrameType::kCancel, pending_.request_id(slot));
+}
+
+/// A request whose upstream link is gone. What the peer certainly never got whole goes to another endpoint, once, if its
+/// bytes are still here; else the caller learns whether it may have run.
+void Engine::lose_upstream(Link* link, uint32_t slot) {
+  Pending& p = pending_.at(slot);
+  // An app that is still there may yet read what stands in its ring: only what it left behind has not run.
+  const bool not_run = (link->kind != LinkKind::kShm || link->peer_closed) && link->never_sent(p.end_position);
+  const uint8_t* queued = not_run ? link->queued_frame(p.end_position, p.frame_bytes) : nullptr;
+  const Flow* flow = flows_.get(p.flow);
+  if (queued == nullptr || p.attempt >= kMaxRepicks || flow == nullptr) {
+    const std::string text = "the next hop (" + link->peer + ") was lost: " + link->reason;
+    finish_pending(slot, {Code::kUnavailable, text, not_run});
+    return;
+  }
+  counters_.repicks++;
+  Frame frame;
+  frame.head = arena_.take(p.frame_bytes);
+  std::memcpy(frame.head, queued, p.frame_bytes);
+  patch_request_id(frame.head, p.downstream_id);
+  decode_fixed(frame.head, &frame.fixed);
+  frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
+  frame.body = frame.head + frame.head_bytes;
+  frame.body_bytes = frame.fixed.body_bytes;
+  const Handle downstream = p.downstream;
+  const FlowRef flow_ref = p.flow;
+  const int64_t deadline_ns = p.timer.deadline_ns;
+  const int64_t started_ns = p.started_ns;
+  const uint8_t attempt = static_cast<uint8_t>(p.attempt + 1);
+  const uint32_t cluster = flow->action.cluster;
+  // Not counted: the request goes on.
+  timers_.clear(&p.timer);
+  clusters_.instance(p.instance).failures++;
+  clusters_.finish(p.instance);
+  Link* down = find_link(downstream);
+  pending_.close(slot, down != nullptr ? &down->down : nullptr, &link->up);
+  if (down != nullptr) forward(downstream, frame, flow_ref, cluster, deadline_ns, started_ns, attempt);
+}
+
+void Engine::expire_pending(uint32_t slot) {
+  counters_.deadlines++;
+  cancel_upstream(slot);
+  // It may stand in a queue and still be sent, so nothing is proven.
+  finish_pending(slot, {Code::kDeadlineExceeded, "the deadline passed before the reply came", false});
+}
+
+void Engine::expire_parked(uint32_t slot) {
+  counters_.deadlines++;
+  const ParkedRequest& parked = parked_.at(slot);
+  const Handle downstream = parked.downstream;
+  const uint64_t id = load_u64(parked.frame.data() + kRequestIdOffset);
+  const auto type = static_cast<FrameType>(parked.frame[3]);
+  count(parked.flow, static_cast<uint8_t>(Code::kDeadlineExceeded), now_ns_ - parked.arrived_ns);
+  parked_.remove(slot);
+  reply_to_request(downstream, id, type, {Code::kDeadlineExceeded, "the deadline passed while the agent was deciding where to send it", true});
+}
+
+/// A frame without a body of the engine's own: cancel, ping, pong, go-away, its ack. One that finds no room closes the link.
+void Engine::append_control(Link* link, FrameType type, uint64_t request_id, std::string_view header) {
+  Frame frame;
+  frame.head = arena_.take(kFixedBytes + header.size());
+  frame.fixed.type = type;
+  frame.fixed.request_id = request_id;
+  frame.fixed.header_bytes = static_cast<uint32_t>(header.size());
+  encode_fixed(frame.fixed, frame.head);
+  if (!header.empty()) std::memcpy(frame.head + kFixedBytes, header.data(), header.size());
+  frame.head_bytes = kFixedBytes + header.size();
+  frame.body = frame.head + frame.head_bytes;
+  touch(link);
+  if (!link->append(frame, false)) close_soon(link, "the peer does not read: its outbound queue is full");
+}
+
+}  // namespace ringside

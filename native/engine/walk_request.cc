@@ -1,0 +1,239 @@
+// A request's way out: frame -> header -> flow -> endpoint -> link, or parked until TypeScript has decided. Everything that cannot go
+// on is answered with a status that says which bound or fact stopped it, and that it has not run.
+#include <algorithm>
+#include <cstring>
+
+#include "native/codec/mesh_header.h"
+#include "native/engine/engine.h"
+#include "native/engine/pick.h"
+
+namespace ringside {
+
+namespace {
+constexpr std::string_view kControlService = "ringside.agent";
+constexpr uint8_t kMaxRepicks = 1;
+}  // namespace
+
+int64_t Engine::deadline_of(const Frame& frame, uint32_t flow_timeout_ms, int64_t arrived_ns) const {
+  uint32_t ms = frame.fixed.timeout_ms;
+  if (ms == 0) ms = flow_timeout_ms != 0 ? flow_timeout_ms : options_.default_timeout_ms;
+  return arrived_ns + std::min(ms, options_.max_timeout_ms) * kNsPerMs;
+}
+
+bool Engine::on_request(Link* link, Frame& frame) {
+  if (link->role == LinkRole::kUpstream) {
+    violation(link, "a request from an agent that we connected to");
+    return false;
+  }
+  const FrameType type = frame.fixed.type;
+  const uint64_t id = frame.fixed.request_id;
+  link->requests_in++;
+  counters_.requests++;
+  if (type == FrameType::kOneWay) counters_.one_ways++;
+
+  HeaderView view;
+  if (const char* problem = parse_header(frame.header(), frame.header_bytes(), &view)) {
+    reply_to_request(link->handle, id, type, {Code::kInvalidArgument, problem, true});
+    return true;
+  }
+  if (view.service.empty()) {
+    reply_to_request(link->handle, id, type, {Code::kInvalidArgument, "the request names no service", true});
+    return true;
+  }
+  if (frame.fixed.flags & kFlagMore) {
+    reply_to_request(link->handle, id, type, {Code::kUnimplemented, "streamed bodies are not supported yet", true});
+    return true;
+  }
+  if (type == FrameType::kRequest && pending_.find_request(link->handle, id) != kNoPending) {
+    violation(link, "a request id that is in use");
+    return false;
+  }
+  const Direction direction = link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound;
+  if (view.service == kControlService) {
+    counters_.control_requests++;
+    if (direction == Direction::kInbound) {
+      reply_to_request(link->handle, id, type, {Code::kPermissionDenied, "only an agent's own apps may call it", true});
+    } else {
+      park(link, frame, direction, UpcallKind::kControl, {}, {}, deadline_of(frame, 0, now_ns_));
+    }
+    return true;
+  }
+  route(link, frame, direction, view, now_ns_, false);
+  return true;
+}
+
+/// From header to flow. `again`: the request was parked for this and TypeScript has decided, so a miss is final.
+void Engine::route(Link* link, Frame& frame, Direction direction, const HeaderView& view, int64_t arrived_ns, bool again) {
+  const uint64_t id = frame.fixed.request_id;
+  const FrameType type = frame.fixed.type;
+  const FlowLookup found = flows_.lookup(direction, view, frame.header(), frame.header_bytes());
+  if (found.flow == nullptr) {
+    if (again) {
+      reply_to_request(link->handle, id, type, {Code::kInternal, "the agent decided on this request but installed no flow", true});
+      return;
+    }
+    counters_.flow_misses++;
+    park(link, frame, direction, UpcallKind::kMiss, found.miss_key, {}, deadline_of(frame, 0, arrived_ns));
+    return;
+  }
+  if (!again) counters_.flow_hits++;
+  Flow& flow = *found.flow;
+  flow.requests++;
+  const int64_t deadline_ns = deadline_of(frame, flow.action.timeout_ms, arrived_ns);
+  if (flow.action.upcall) {
+    park(link, frame, direction, UpcallKind::kFilter, {}, found.ref, deadline_ns);
+  } else if (flow.action.kind == FlowAction::Kind::kReject) {
+    counters_.rejected++;
+    count(found.ref, static_cast<uint8_t>(flow.action.code), now_ns_ - arrived_ns);
+    reply_to_request(link->handle, id, type, {flow.action.code, flow.action.text, true});
+  } else {
+    forward(link->handle, frame, found.ref, flow.action.cluster, deadline_ns, arrived_ns, 0);
+  }
+}
+
+bool Engine::take_miss_token(Link* link) {
+  const double rate = options_.upcalls_per_second_per_link;
+  const double elapsed_s = static_cast<double>(now_ns_ - link->miss_tokens_at_ns) * 1e-9;
+  link->miss_tokens = std::min(rate, link->miss_tokens + elapsed_s * rate);
+  link->miss_tokens_at_ns = now_ns_;
+  if (link->miss_tokens < 1) return false;
+  link->miss_tokens -= 1;
+  return true;
+}
+
+/// Keeps a private copy of the request and asks TypeScript, unless the same question is under way already.
+void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKind kind, std::string_view key, FlowRef flow,
+                  int64_t deadline_ns) {
+  const uint64_t id = frame.fixed.request_id;
+  const FrameType type = frame.fixed.type;
+  if (!parked_.has_room(frame.bytes())) {
+    counters_.refused_parked_full++;
+    reply_to_request(link->handle, id, type,
+                     {Code::kResourceExhausted, "too many requests wait for a decision (limits.parked, limits.parkedBytes)", true});
+    return;
+  }
+  uint32_t upcall = kind == UpcallKind::kMiss ? parked_.find_upcall(key) : UINT32_MAX;
+  const bool ask = upcall == UINT32_MAX;
+  if (ask) {
+    if (kind != UpcallKind::kFilter && !take_miss_token(link)) {
+      counters_.refused_miss_rate++;
+      reply_to_request(link->handle, id, type,
+                       {Code::kResourceExhausted,
+                        "this link asks for too many new kinds of requests per second (limits.upcallsPerSecondPerLink)", true});
+      return;
+    }
+    upcall = parked_.open_upcall(kind, key);
+  }
+  std::vector<uint8_t> copy(frame.bytes());
+  std::memcpy(copy.data(), frame.head, frame.head_bytes);
+  if (frame.body_bytes > 0) std::memcpy(copy.data() + frame.head_bytes, frame.body, frame.body_bytes);
+  const uint32_t slot = parked_.park(upcall, link->handle, std::move(copy));
+  ParkedRequest& parked = parked_.at(slot);
+  parked.flow = flow;
+  parked.arrived_ns = now_ns_;
+  parked.deadline_ns = deadline_ns;
+  timers_.set(&parked.timer, deadline_ns);
+  if (!ask) return;
+  (kind == UpcallKind::kFilter ? counters_.filter_upcalls : counters_.upcalls)++;
+  report_upcall(parked_.token(upcall), kind, direction, *link, frame);
+}
+
+bool Engine::usable(uint32_t slot) {
+  const Instance& instance = clusters_.instance(slot);
+  if (instance.draining) return false;
+  if (instance.local) {
+    const Link* link = find_link(instance.link);
+    return link != nullptr && !link->closing_soon && link->state == LinkState::kOpen;
+  }
+  const Upstream& upstream = upstreams_.at(instance.upstream);
+  if (const Link* link = find_link(upstream.link)) return !link->closing_soon && !link->drain_then_close;
+  return now_ns_ >= upstream.next_attempt_ns;
+}
+
+uint32_t Engine::pick_instance(Cluster& cluster) {
+  return pick(cluster, clusters_, random_, [this](uint32_t slot) { return usable(slot); });
+}
+
+/// The link an instance is reached by, connecting when there is none yet. Null: not now.
+Link* Engine::link_of(uint32_t slot) {
+  const Instance& instance = clusters_.instance(slot);
+  Link* link = instance.local ? find_link(instance.link) : find_link(upstreams_.at(instance.upstream).link);
+  if (link == nullptr && !instance.local) link = connect_upstream(instance.upstream);
+  if (link == nullptr || link->closing_soon) return nullptr;
+  return link;
+}
+
+/// Sends a request to an endpoint of `cluster`. The frame's fixed part is patched in place; header and body pass untouched.
+void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t cluster_id, int64_t deadline_ns,
+                     int64_t arrived_ns, uint8_t attempt) {
+  const uint64_t id = frame.fixed.request_id;
+  const FrameType type = frame.fixed.type;
+  const auto refuse_request = [&](const Verdict& verdict) {
+    count(flow_ref, static_cast<uint8_t>(verdict.code), now_ns_ - arrived_ns);
+    reply_to_request(downstream, id, type, verdict);
+  };
+  if (deadline_ns <= now_ns_) {
+    counters_.deadlines++;
+    refuse_request({Code::kDeadlineExceeded, "the deadline passed before the request was sent on", true});
+    return;
+  }
+  Cluster* cluster = clusters_.find(cluster_id);
+  if (cluster == nullptr || cluster->instances.empty()) {
+    refuse_request({Code::kUnavailable, "no instance of this service is registered", true});
+    return;
+  }
+  const bool wants_reply = type == FrameType::kRequest;
+  const uint32_t timeout_ms = static_cast<uint32_t>((deadline_ns - now_ns_ + kNsPerMs - 1) / kNsPerMs);
+  patch_timeout_ms(frame.head, timeout_ms);
+  patch_attempt(frame.head, attempt);
+
+  // An address that fails at once (no descriptor, no route) is in backoff afterwards, so the next pick finds another.
+  for (uint8_t tries = 0; tries <= kMaxRepicks; tries++) {
+    const uint32_t picked = pick_instance(*cluster);
+    if (picked == kNoInstance) break;
+    Link* link = link_of(picked);
+    if (link == nullptr) continue;
+    if (!wants_reply) {
+      patch_request_id(frame.head, 0);
+      const bool taken = link->append(frame, false);
+      if (!taken) counters_.one_ways_dropped++;
+      clusters_.instance(picked).requests++;
+      count(flow_ref, static_cast<uint8_t>(taken ? Code::kOk : Code::kResourceExhausted), now_ns_ - arrived_ns);
+      touch(link);
+      return;
+    }
+    Link* from = find_link(downstream);
+    if (from == nullptr) return;
+    const uint32_t slot = pending_.open(downstream, id, &from->down);
+    if (slot == kNoPending) {
+      counters_.refused_pending_full++;
+      refuse_request({Code::kResourceExhausted, "the table of pending requests is full (limits.pending)", true});
+      return;
+    }
+    Pending& p = pending_.at(slot);
+    p.flow = flow_ref;
+    p.started_ns = arrived_ns;
+    p.attempt = attempt;
+    p.frame_bytes = static_cast<uint32_t>(frame.bytes());
+    p.instance = picked;
+    patch_request_id(frame.head, pending_.request_id(slot));
+    if (!link->append(frame, false)) {
+      counters_.refused_outbound_full++;
+      p.instance = UINT32_MAX;
+      pending_.close(slot, &from->down, nullptr);
+      refuse_request({Code::kResourceExhausted, "the next hop reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)",
+                      true});
+      return;
+    }
+    pending_.attach_upstream(slot, link->handle, &link->up);
+    p.end_position = link->end_position();
+    clusters_.instance(picked).in_flight++;
+    clusters_.instance(picked).requests++;
+    timers_.set(&p.timer, deadline_ns);
+    touch(link);
+    return;
+  }
+  refuse_request({Code::kUnavailable, "no instance of this service can be reached now", true});
+}
+
+}  // namespace ringside

@@ -1,0 +1,127 @@
+// A link: framed bytes to one peer. The engine reads frames from it, appends frames to it, and flushes it once at the end of a
+// loop turn. What a kind of link does not get rid of at once it keeps in a bounded queue, so one slow peer never stops the
+// others. Links know nothing of requests; the engine keeps its own bookkeeping in the public fields at the end.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "native/codec/frame.h"
+#include "native/engine/handle.h"
+#include "native/engine/pending.h"
+#include "native/engine/timers.h"
+
+namespace ringside {
+
+enum class LinkKind : uint8_t { kShm = 0, kUnix = 1, kTcp = 2 };
+enum class LinkRole : uint8_t {
+  kApp = 0,      // an application of this agent
+  kPeer = 1,     // another agent that connected to us
+  kUpstream = 2  // another agent that we connected to
+};
+enum class LinkState : uint8_t {
+  kConnecting,  // connect() under way
+  kOpening,     // awaiting the peer's hello or welcome
+  kOpen,
+  kClosing,  // refused: what is queued is still written, nothing is read
+};
+
+/// One frame in memory. `head` (fixed part and header) is private and may be changed in place; `body` stands right behind it, or
+/// inside a ring whose peer may still change it.
+struct Frame {
+  FixedPart fixed;
+  uint8_t* head = nullptr;
+  size_t head_bytes = 0;
+  const uint8_t* body = nullptr;
+  size_t body_bytes = 0;
+
+  const uint8_t* header() const { return head + kFixedBytes; }
+  size_t header_bytes() const { return head_bytes - kFixedBytes; }
+  size_t bytes() const { return head_bytes + body_bytes; }
+};
+
+class Link;
+
+class FrameSink {
+ public:
+  virtual ~FrameSink() = default;
+  /// Takes one frame; its memory lives until the end of the turn. False: the link was closed, stop reading.
+  virtual bool on_frame(Link* link, Frame& frame) = 0;
+};
+
+enum class ReadResult : uint8_t {
+  kDrained,    // nothing more until the next event
+  kMore,       // the budget ran out: read again next turn
+  kClosed,     // the peer closed; `reason` says how
+  kViolation,  // the peer broke the protocol; `reason` says how
+};
+
+class Link {
+ public:
+  Link(LinkKind kind_, LinkRole role_) : kind(kind_), role(role_) { timer.kind = TimerKind::kLink; }
+  virtual ~Link() = default;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  virtual ReadResult read(FrameSink* sink, size_t budget_bytes) = 0;
+
+  /// Takes a frame to be sent with the next flush(). False: over the link's bound; nothing was taken. With
+  /// `must_take` the bound does not count: only for status replies without a body, whose number the pending table bounds.
+  virtual bool append(const Frame& frame, bool must_take) = 0;
+
+  /// Hands over what was appended. False: the peer is gone, `reason` says how.
+  virtual bool flush() = 0;
+
+  /// Ends the turn for this link once nobody points into its memory: gives ring space back and arms the doorbell.
+  /// True: there is more to read, call read() again next turn.
+  virtual bool end_turn() { return false; }
+
+  /// The peer can take (or took) more: tries to write what is queued. False as for flush().
+  virtual bool on_writable() = 0;
+
+  /// Whether the frame that ended at `end_position` of the outbound bytes was certainly not taken whole by the peer.
+  virtual bool never_sent(uint64_t end_position) = 0;
+  /// Position behind everything appended so far, for never_sent().
+  virtual uint64_t end_position() const = 0;
+  /// A queued frame by its end position and length, or nullptr when part of it has left. Valid until the next append or flush.
+  virtual const uint8_t* queued_frame(uint64_t end_position, size_t frame_bytes) const = 0;
+
+  virtual size_t outbound_bytes() const = 0;
+  /// Descriptor that tells of the peer's death (and carries bytes, except for shm).
+  virtual int socket_fd() const = 0;
+  /// The doorbell's descriptor, or -1.
+  virtual int doorbell_fd() const { return -1; }
+
+  const LinkKind kind;
+  LinkRole role;
+  LinkState state = LinkState::kOpening;
+  Handle handle;
+  std::string reason;  // why it closed
+
+  // The engine's bookkeeping.
+  std::string app;   // as the peer's hello says
+  std::string peer;  // address or credentials, for people
+  uint32_t uid = UINT32_MAX;
+  uint32_t pid = 0;
+  uint32_t listener = UINT32_MAX;
+  uint32_t upstream = UINT32_MAX;  // slot in Upstreams
+  uint32_t ring_bytes = 0;         // to be granted, between hello and welcome
+  TimerNode timer;
+  PendingList down;  // requests that came from here
+  PendingList up;    // requests that went there
+  bool dirty = false;      // on the list of links to flush
+  bool read_again = false;  // on the list of links to read in the next turn
+  bool closing_soon = false;
+  bool drain_then_close = false;  // no new requests; close when nothing is pending
+  bool reported_up = false;
+  uint8_t silent_intervals = 0;
+  uint64_t bytes_in_at_last_check = 0;
+  double miss_tokens = 0;
+  int64_t miss_tokens_at_ns = 0;
+  int64_t since_ns = 0;
+  uint32_t go_away_rounds = 0;  // bit per round whose ack is awaited
+  bool peer_closed = false;     // the peer ended it, so it reads nothing any more
+  uint64_t requests_in = 0, responses_out = 0, frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
+};
+
+}  // namespace ringside

@@ -1,0 +1,54 @@
+// The agent's end of a shared-memory link to one app (docs/shm-layout.md). Records come in through ring 0 and leave through ring 1;
+// the unix socket the handshake ran over stays open as the notice of the app's death.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "native/fd/unique_fd.h"
+#include "native/link/link.h"
+#include "native/link/out_queue.h"
+#include "native/link/turn_arena.h"
+#include "native/shm/doorbell.h"
+#include "native/shm/ring.h"
+#include "native/shm/segment.h"
+
+namespace ringside {
+
+class ShmLink final : public Link {
+ public:
+  ShmLink(UniqueFd socket, Segment segment, AgentDoorbells doorbells, TurnArena* arena, uint64_t max_outbound_bytes);
+  ~ShmLink() override;
+
+  ReadResult read(FrameSink* sink, size_t budget_bytes) override;
+  bool append(const Frame& frame, bool must_take) override;
+  bool flush() override;
+  bool end_turn() override;
+  bool on_writable() override { return flush(); }
+  // The app copies a record out and releases it before it acts on it: what its tail has not passed has not run.
+  bool never_sent(uint64_t end_position) override { return end_position > out_.consumer_position(); }
+  // For a queued frame a lower bound of where its record will end (pads may come in between), which keeps never_sent() safe.
+  uint64_t end_position() const override { return out_.position() + queued_record_bytes_; }
+  const uint8_t* queued_frame(uint64_t, size_t) const override { return nullptr; }
+  size_t outbound_bytes() const override { return queue_.size(); }
+  int socket_fd() const override { return socket_.get(); }
+  int doorbell_fd() const override { return doorbells_.eventfd.get(); }
+
+ private:
+  bool put(const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes);
+  void refill();
+
+  UniqueFd socket_;
+  Segment segment_;
+  AgentDoorbells doorbells_;
+  TurnArena* arena_;
+  uint64_t max_outbound_bytes_;
+  RingConsumer in_;
+  RingProducer out_;
+  OutQueue queue_;  // whole frames that found no room in the ring
+  uint64_t queued_record_bytes_ = 0;
+  bool read_something_ = false;
+  bool ring_due_ = false;
+};
+
+}  // namespace ringside
