@@ -27,7 +27,7 @@ export interface Registration {
 export interface Registry {
   /**
    * Publishes an instance and renews its lease from then on.
-   * @throws {RegistryError} if it could not be written now; nothing is retried then.
+   * @throws {MeshError} if it could not be written now; nothing is retried then.
    */
   register(instance: Instance): Promise<Registration>;
 
@@ -36,7 +36,7 @@ export interface Registry {
    * read at least once (else as soon as it has), and then on each change.
    * @param group only instances of this group; undefined, '' or '*': all
    * @returns ends the watch; the listener is not called afterwards
-   * @throws {RegistryError} if too many services are watched already.
+   * @throws {MeshError} RESOURCE_EXHAUSTED if too many services are watched already.
    */
   watch(service: string, group: string | undefined, listener: InstancesListener): () => void;
 
@@ -45,9 +45,4 @@ export interface Registry {
 
   /** Deregisters what is still registered, ends all watches. Calling it again does nothing. */
   close(): Promise<void>;
-}
-
-/** Why a registry refused something. */
-export class RegistryError extends Error {
-  override readonly name = 'RegistryError';
 }

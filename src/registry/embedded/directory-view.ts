@@ -1,0 +1,252 @@
+/**
+ * What one reader knows of the registry's directory: each instance file with its content and its lease. It reads a
+ * file only when its content may have changed, and it forgets nothing because of trouble: a directory that cannot be
+ * read leaves everything as it was, a file that turned to garbage leaves the instance until its lease ends.
+ * Scans are serialised by the embedded registry, the only caller.
+ */
+import type { Stats } from 'node:fs';
+import { lstat, opendir, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import * as leases from '../../policy/lease.js';
+import type { Lease, Now } from '../../policy/lease.js';
+import type { Clock } from '../clock.js';
+import type { Instance } from '../instance.js';
+import {
+  hasCode,
+  identityOf,
+  isInstanceFileName,
+  isMissing,
+  isTemporaryName,
+  readInstanceFile,
+  removeInstanceFile,
+  sameContent,
+  unchanged,
+} from './instance-file.js';
+import type { FileIdentity } from './instance-file.js';
+
+/** Files looked at together. */
+const PARALLEL = 32;
+/** Temporary files older than this were left by somebody who died. */
+const TEMPORARY_MAX_AGE_MS = 600_000;
+
+interface Entry {
+  instance: Instance;
+  identity: FileIdentity;
+  lease: Lease;
+  live: boolean;
+  /** Missing since the directory was lost or replaced: its owner is expected to write itself again. */
+  awaited: boolean;
+}
+
+interface BadFile {
+  identity: FileIdentity;
+  wrong: string;
+}
+
+/** See the file's head. */
+export class DirectoryView {
+  readonly #entries = new Map<string, Entry>();
+  readonly #bad = new Map<string, BadFile>();
+  #lookedMs: number | null = null;
+  #directory: string | null = null;
+  #failed = false;
+  #temporaries: string[] = [];
+  #tooMany: string | null = null;
+
+  /** @param maxInstances files beyond this many are ignored, known ones last */
+  constructor(
+    readonly directory: string,
+    private readonly clock: Clock,
+    private readonly sweepMs: number,
+    private readonly maxInstances: number,
+  ) {}
+
+  /** Whether the directory has been read at least once. */
+  get known(): boolean {
+    return this.#lookedMs !== null;
+  }
+
+  /** Tells one directory under the same path from another; a watch on another one is blind. */
+  get directoryIdentity(): string | null {
+    return this.#directory;
+  }
+
+  /** What is wrong with single files or with their number; null if nothing is. */
+  get problem(): string | null {
+    const [first] = this.#bad;
+    if (!first) return this.#tooMany;
+    const more = this.#bad.size > 1 ? ` (and ${this.#bad.size - 1} more such files)` : '';
+    return `${join(this.directory, first[0])} ${first[1].wrong}${more}`;
+  }
+
+  /** Whether a file is there and good, as far as we know. */
+  has(name: string): boolean {
+    return this.#entries.get(name)?.awaited === false;
+  }
+
+  /** The live instances, in no order. */
+  *live(): Generator<Instance> {
+    for (const { instance, live } of this.#entries.values()) if (live) yield instance;
+  }
+
+  /**
+   * Looks through the whole directory, and decides who is live.
+   * @throws an error in words if it cannot be read; everything known stays as it was then
+   */
+  async scan(): Promise<void> {
+    const lookedMs = this.#lookedMs;
+    const before = this.#now();
+    try {
+      const directory = await this.#identify();
+      const names = await this.#names();
+      const replaced = this.#failed || (this.#directory !== null && this.#directory !== directory);
+      this.#directory = directory;
+      this.#failed = false;
+      await this.look(names);
+      this.#decide(new Set(names), replaced, lookedMs, before);
+      this.#lookedMs = before.monotonicMs;
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  #decide(present: ReadonlySet<string>, replaced: boolean, lookedMs: number | null, before: Now): void {
+    for (const name of this.#bad.keys()) if (!present.has(name)) this.#bad.delete(name);
+    const now = this.#now();
+    for (const [name, entry] of this.#entries) {
+      if (
+        lookedMs !== null &&
+        entry.live &&
+        leases.wasAway(lookedMs, this.sweepMs, entry.lease.leaseMs, before)
+      ) {
+        entry.lease = leases.afterPause(entry.lease, now);
+      }
+      entry.live = leases.isLive(entry.lease, now);
+      entry.awaited = !present.has(name) && (entry.awaited || replaced);
+      if (!present.has(name) && !(entry.awaited && entry.live)) this.#entries.delete(name);
+    }
+  }
+
+  async #identify(): Promise<string> {
+    const { mode, dev, ino, birthtimeNs } = await stat(this.directory, { bigint: true });
+    if ((mode & 0o002n) !== 0n) {
+      throw new Error(
+        `${this.directory} may be written by everyone, who could redirect requests so; chmod o-w it`,
+      );
+    }
+    return `${dev}:${ino}:${birthtimeNs}`;
+  }
+
+  /** Looks at some files only. Never throws because of one file. */
+  async look(names: readonly string[]): Promise<void> {
+    for (let start = 0; start < names.length; start += PARALLEL) {
+      await Promise.all(names.slice(start, start + PARALLEL).map((name) => this.#examine(name)));
+    }
+  }
+
+  /** Removes the files of those gone for long and what the dead left half-written. Never throws. */
+  async sweep(): Promise<void> {
+    const now = this.#now();
+    for (const [name, { lease, identity }] of this.#entries) {
+      if (!leases.isRemovable(lease, now)) continue;
+      const removed = await removeInstanceFile(this.directory, name, (found) =>
+        unchanged(found, identity),
+      ).catch(() => false);
+      if (removed) this.#entries.delete(name);
+    }
+    for (const name of this.#temporaries) {
+      const path = join(this.directory, name);
+      const found: Stats | null = await lstat(path).catch(() => null);
+      if (found && now.wallMs - found.ctimeMs > TEMPORARY_MAX_AGE_MS)
+        await unlink(path).catch(() => undefined);
+    }
+  }
+
+  async #names(): Promise<string[]> {
+    const names: string[] = [];
+    const temporaries: string[] = [];
+    const hardLimit = this.maxInstances * 2 + 1024;
+    let cut = false;
+    for await (const { name } of await opendir(this.directory)) {
+      if (isInstanceFileName(name)) {
+        if (names.length === hardLimit) {
+          cut = true;
+          break;
+        }
+        names.push(name);
+      } else if (isTemporaryName(name) && temporaries.length < 1024) temporaries.push(name);
+    }
+    this.#temporaries = temporaries;
+    const tooMany = cut || names.length > this.maxInstances;
+    this.#tooMany = tooMany
+      ? `${this.directory} holds more than ${this.maxInstances} instance files; the rest is ignored`
+      : null;
+    if (!tooMany) return names;
+    const isKnown = (name: string): boolean => this.#entries.has(name);
+    const newcomers = names.filter((name) => !isKnown(name));
+    return [...names.filter(isKnown), ...newcomers].slice(0, this.maxInstances);
+  }
+
+  async #examine(name: string): Promise<void> {
+    try {
+      const found = await lstat(join(this.directory, name), { bigint: true });
+      const identity = identityOf(found);
+      const bad = this.#bad.get(name);
+      if (bad && unchanged(bad.identity, identity)) return;
+      const entry = this.#entries.get(name);
+      if (entry && !bad && found.isFile() && sameContent(entry.identity, identity)) {
+        this.#renew(entry, identity);
+        return;
+      }
+      // Asked before opening: opening a device can have effects of its own.
+      if (found.isFile()) await this.#read(name);
+      else this.#bad.set(name, { identity, wrong: 'is not a regular file' });
+    } catch (error) {
+      if (isMissing(error)) {
+        this.#bad.delete(name);
+        if (this.#entries.get(name)?.awaited !== true) this.#entries.delete(name);
+        return;
+      }
+      // Not this file's trouble but the directory's: the next scan reports that.
+      if (hasCode(error, 'ENOTDIR')) return;
+      const wrong = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      this.#bad.set(name, { identity: { ino: 0n, size: 0n, mtimeNs: 0n }, wrong });
+    }
+  }
+
+  async #read(name: string): Promise<void> {
+    const result = await readInstanceFile(this.directory, name);
+    const { identity } = result;
+    if ('wrong' in result) {
+      this.#bad.set(name, { identity, wrong: result.wrong });
+      return;
+    }
+    this.#bad.delete(name);
+    const known = this.#entries.get(name);
+    if (!known && this.#entries.size >= this.maxInstances) return;
+    const { leaseMs } = result.file;
+    // Who wrote itself again has not changed, and nobody need be told.
+    const same = known !== undefined && isDeepStrictEqual(known.instance, result.file.instance);
+    const instance = same ? known.instance : result.file.instance;
+    const now = this.#now();
+    const lease = leases.firstSeen(Number(identity.mtimeNs / 1_000_000n), leaseMs, now);
+    this.#entries.set(name, { instance, identity, lease, live: leases.isLive(lease, now), awaited: false });
+  }
+
+  #renew(entry: Entry, identity: FileIdentity): void {
+    const now = this.#now();
+    if (entry.identity.mtimeNs === identity.mtimeNs) {
+      entry.lease = { ...entry.lease, seenMs: now.monotonicMs };
+    } else {
+      entry.lease = leases.renewed(entry.lease, Number(identity.mtimeNs / 1_000_000n), now);
+      entry.identity = identity;
+      entry.live = leases.isLive(entry.lease, now);
+    }
+  }
+
+  #now(): Now {
+    return { wallMs: this.clock.wallMs(), monotonicMs: this.clock.monotonicMs() };
+  }
+}

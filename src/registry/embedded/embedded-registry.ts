@@ -1,0 +1,277 @@
+/**
+ * The embedded registry: agents on one machine share a directory in which each instance is one small file whose
+ * time of last modification is its lease. No process is in charge; any agent may be killed at any moment. The agent
+ * opens one, registers its apps' services and watches others. Changes are seen through the kernel's notifications;
+ * a periodic sweep finds what those missed, lets leases end and removes the files of the dead.
+ */
+import { watch as watchFiles } from 'node:fs';
+import type { FSWatcher } from 'node:fs';
+import { errorText, MeshError } from '../../base/errors.js';
+import { takesIn } from '../../policy/endpoints-of.js';
+import { systemClock } from '../clock.js';
+import type { Clock } from '../clock.js';
+import { parseInstance } from '../instance.js';
+import type { Instance } from '../instance.js';
+import { ProblemBoard } from '../problem-board.js';
+import type { InstancesListener, Registration, Registry } from '../registry.js';
+import { DirectoryView } from './directory-view.js';
+import { fileNameOf, isInstanceFileName, isMissing, MAX_LEASE_MS, MIN_LEASE_MS } from './instance-file.js';
+import { LeaseKeeper, makeDirectory } from './lease-keeper.js';
+
+/** Events are gathered this long before the files are looked at. */
+const GATHER_MS = 20;
+/** More changed names than this: the whole directory is looked through instead. */
+const MAX_CHANGED = 1024;
+
+/** See the file's head. */
+export interface EmbeddedRegistryOptions {
+  directory: string;
+  /** Permission bits of the directory where it has to be made; files get the same without execution. Default 0700. */
+  directoryMode?: number;
+  /** Lease of what is registered here, 100 to 600,000 ms. */
+  leaseMs: number;
+  /** Time between two looks through the whole directory. */
+  sweepMs: number;
+  /** Instances read from the directory, at most. */
+  maxInstances: number;
+  /** Services watched, at most. */
+  maxServices: number;
+  /** Called when something goes wrong, with all that is wrong, and with null when all is well again. */
+  onProblem?: (problem: string | null) => void;
+  clock?: Clock;
+  /** Uniform in [0, 1). */
+  random?: () => number;
+}
+
+interface Watch {
+  group: string | undefined;
+  listener: InstancesListener;
+  /** What the listener was told last; null: nothing yet. */
+  told: readonly Instance[] | null;
+}
+
+/**
+ * Opens the registry. Resolves after the first look at the directory, also where that failed: then `problem` says
+ * why, and it is tried again with each sweep.
+ */
+export async function openEmbeddedRegistry(options: EmbeddedRegistryOptions): Promise<EmbeddedRegistry> {
+  if (!(options.leaseMs >= MIN_LEASE_MS && options.leaseMs <= MAX_LEASE_MS)) {
+    throw new MeshError('INVALID_ARGUMENT', `leaseMs must be ${MIN_LEASE_MS} to ${MAX_LEASE_MS}`, {
+      mayHaveRun: false,
+    });
+  }
+  const registry = new EmbeddedRegistry(options);
+  await registry.refresh();
+  return registry;
+}
+
+/** Made by {@link openEmbeddedRegistry}. */
+export class EmbeddedRegistry implements Registry {
+  readonly #options: Required<Omit<EmbeddedRegistryOptions, 'onProblem'>>;
+  readonly #view: DirectoryView;
+  readonly #board: ProblemBoard;
+  readonly #keepers = new Map<string, LeaseKeeper>();
+  readonly #watches = new Map<string, Set<Watch>>();
+  #changed = new Set<string>();
+  #cancelGather: (() => void) | null = null;
+  #cancelSweep: () => void = () => undefined;
+  #watcher: FSWatcher | null = null;
+  #watchedDirectory: string | null = null;
+  /** Looks at the directory follow each other, never overlap. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor({ onProblem = () => undefined, ...options }: EmbeddedRegistryOptions) {
+    this.#options = { directoryMode: 0o700, clock: systemClock, random: Math.random, ...options };
+    const { directory, clock, sweepMs, maxInstances } = this.#options;
+    this.#view = new DirectoryView(directory, clock, sweepMs, maxInstances);
+    this.#board = new ProblemBoard(onProblem);
+    this.#scheduleSweep();
+  }
+
+  /** See {@link Registry.problem}. */
+  get problem(): string | null {
+    return this.#board.current;
+  }
+
+  /** See {@link Registry.register}. */
+  async register(claimed: Instance): Promise<Registration> {
+    const parsed = parseInstance(claimed);
+    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
+    const { instance } = parsed;
+    if (this.#closed) throw new MeshError('UNAVAILABLE', 'the registry is closed', { mayHaveRun: false });
+    const name = fileNameOf(instance);
+    if (this.#keepers.has(name)) {
+      throw new MeshError('ALREADY_EXISTS', `${instance.id} is registered already`, { mayHaveRun: false });
+    }
+    const { directory, directoryMode, leaseMs, clock, random } = this.#options;
+    const keeper = new LeaseKeeper(instance, {
+      directory,
+      directoryMode,
+      leaseMs,
+      clock,
+      random,
+      changed: (fileName) => this.#look([fileName]),
+      problem: (text) => this.#board.set(`lease ${name}`, text),
+      ended: () => this.#keepers.delete(name),
+    });
+    this.#keepers.set(name, keeper);
+    await keeper.start();
+    return keeper;
+  }
+
+  /** See {@link Registry.watch}. */
+  watch(service: string, group: string | undefined, listener: InstancesListener): () => void {
+    let watches = this.#watches.get(service);
+    if (!watches) {
+      if (this.#watches.size >= this.#options.maxServices) {
+        const text = `${this.#options.maxServices} services are watched already, the configured limit`;
+        throw new MeshError('RESOURCE_EXHAUSTED', text, { mayHaveRun: false });
+      }
+      watches = new Set();
+      this.#watches.set(service, watches);
+    }
+    const watch: Watch = { group, listener, told: null };
+    watches.add(watch);
+    if (this.#view.known) this.#tell(watch, this.#liveByService(new Set([service])).get(service) ?? []);
+    return () => {
+      watches.delete(watch);
+      if (watches.size === 0 && this.#watches.get(service) === watches) this.#watches.delete(service);
+    };
+  }
+
+  /** Looks through the whole directory now instead of at the next sweep; what it finds has been told when it resolves. */
+  refresh(): Promise<void> {
+    return this.#inTurn(() => this.#scan());
+  }
+
+  /** See {@link Registry.close}. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelSweep();
+    this.#cancelGather?.();
+    this.#watches.clear();
+    await Promise.allSettled([...this.#keepers.values()].map((keeper) => keeper.deregister()));
+    await this.#queue;
+    this.#watcher?.close();
+    this.#watcher = null;
+  }
+
+  async #scan(): Promise<void> {
+    const { directory, directoryMode } = this.#options;
+    try {
+      try {
+        await this.#view.scan();
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        await makeDirectory(directory, directoryMode);
+        await this.#view.scan();
+      }
+      this.#board.set('directory', null);
+    } catch (error) {
+      this.#board.set(
+        'directory',
+        `the registry's directory ${directory} cannot be read: ${errorText(error)}`,
+      );
+      return;
+    }
+    this.#watchDirectory();
+    this.#afterLook();
+  }
+
+  #look(names: readonly string[]): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#view.look(names);
+      this.#afterLook();
+    });
+  }
+
+  #afterLook(): void {
+    this.#board.set('files', this.#view.problem);
+    if (this.#closed) return;
+    for (const keeper of this.#keepers.values()) if (!this.#view.has(keeper.fileName)) keeper.missing();
+    if (!this.#view.known) return;
+    const live = this.#liveByService(this.#watches);
+    for (const [service, watches] of [...this.#watches]) {
+      for (const watch of [...watches]) if (watches.has(watch)) this.#tell(watch, live.get(service) ?? []);
+    }
+  }
+
+  #liveByService(services: { has(service: string): boolean }): Map<string, Instance[]> {
+    const lists = new Map<string, Instance[]>();
+    for (const instance of this.#view.live()) {
+      if (!services.has(instance.service)) continue;
+      const list = lists.get(instance.service);
+      if (list) list.push(instance);
+      else lists.set(instance.service, [instance]);
+    }
+    for (const list of lists.values()) list.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    return lists;
+  }
+
+  #tell(watch: Watch, all: readonly Instance[]): void {
+    const list = all.filter(({ group }) => takesIn(watch.group, group));
+    const { told } = watch;
+    if (told?.length === list.length && list.every((instance, i) => instance === told[i])) return;
+    watch.told = Object.freeze(list);
+    try {
+      watch.listener(watch.told);
+      this.#board.set('listener', null);
+    } catch (error) {
+      // One listener's fault must not keep the news from the others.
+      this.#board.set('listener', `a watcher of the registry failed: ${errorText(error)}`);
+    }
+  }
+
+  #watchDirectory(): void {
+    if (this.#closed || (this.#watcher && this.#watchedDirectory === this.#view.directoryIdentity)) return;
+    this.#watcher?.close();
+    this.#watcher = null;
+    try {
+      const watcher = watchFiles(this.#options.directory, { persistent: false }, (event, name) =>
+        this.#onEvent(event, name),
+      );
+      watcher.on('error', () => {
+        watcher.close();
+        if (this.#watcher === watcher) this.#watcher = null;
+      });
+      this.#watcher = watcher;
+      this.#watchedDirectory = this.#view.directoryIdentity;
+      // What changed between the look and the watch has sent no event.
+      void this.refresh();
+      this.#board.set('watch', null);
+    } catch (error) {
+      this.#board.set('watch', `changes are seen at sweeps only: ${errorText(error)}`);
+    }
+  }
+
+  /** Renewals are events too, by far the most; sweeps see those. */
+  #onEvent(event: string, name: string | null): void {
+    if (this.#closed || (name !== null && !isInstanceFileName(name))) return;
+    if (event === 'change' && name !== null && this.#view.has(name)) return;
+    this.#changed.add(name ?? '');
+    this.#cancelGather ??= this.#options.clock.after(GATHER_MS, () => {
+      const names = [...this.#changed];
+      this.#cancelGather = null;
+      this.#changed = new Set();
+      void (names.length > MAX_CHANGED || names.includes('') ? this.refresh() : this.#look(names));
+    });
+  }
+
+  #scheduleSweep(): void {
+    if (this.#closed) return;
+    this.#cancelSweep = this.#options.clock.after(this.#options.sweepMs, () => {
+      void this.#inTurn(async () => {
+        await this.#scan();
+        await this.#view.sweep();
+      }).finally(() => this.#scheduleSweep());
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * Keeps one instance registered: writes its file, renews the lease, writes the file again when somebody removed it,
+ * and takes it away at the end. Trouble is reported and tried again for as long as the registration lives. A newer
+ * registration of the same instance, from a process that took over, is left in peace.
+ */
+import { lstat, mkdir, chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText, MeshError } from '../../base/errors.js';
+import { backoffMs } from '../../policy/backoff.js';
+import { renewAfterMs } from '../../policy/lease.js';
+import type { Clock } from '../clock.js';
+import { parseInstance } from '../instance.js';
+import type { Instance } from '../instance.js';
+import type { InstanceChange, Registration } from '../registry.js';
+import {
+  fileNameOf,
+  isMissing,
+  PHASES,
+  readInstanceFile,
+  removeInstanceFile,
+  sameContent,
+  stampInstanceFile,
+  writeInstanceFile,
+} from './instance-file.js';
+import type { FileIdentity, Stamp } from './instance-file.js';
+
+/** What a keeper needs from the registry it belongs to. */
+export interface KeeperContext {
+  directory: string;
+  /** Permission bits of the directory where it has to be made. */
+  directoryMode: number;
+  leaseMs: number;
+  clock: Clock;
+  random: () => number;
+  /** Called after each change of the file, so that the registry's own watchers see it soon. */
+  changed(fileName: string): Promise<void>;
+  /** Reports what is wrong; null: nothing any more. */
+  problem(text: string | null): void;
+  /** Called once, when nothing is kept any more. */
+  ended(): void;
+}
+
+/** See the file's head. */
+export class LeaseKeeper implements Registration {
+  readonly fileName: string;
+  #instance: Instance;
+  #written: FileIdentity | null = null;
+  /** Whether the file says something else than it should. */
+  #stale = false;
+  #phase: number;
+  /** Whether the next renewal was brought forward already. */
+  #hurried = false;
+  #failures = 0;
+  #state: 'kept' | 'superseded' | 'ended' = 'kept';
+  #cancelTimer: () => void = () => undefined;
+  /** Everything that touches the file waits for what was asked before. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    instance: Instance,
+    private readonly context: KeeperContext,
+  ) {
+    this.#instance = instance;
+    this.fileName = fileNameOf(instance);
+    this.#phase = Math.floor(context.random() * PHASES);
+  }
+
+  /** See {@link Registration.instance}. */
+  get instance(): Instance {
+    return this.#instance;
+  }
+
+  /** Writes the file for the first time. @throws {MeshError} if that fails; nothing is kept then. */
+  async start(): Promise<void> {
+    try {
+      await this.#inTurn(async () => {
+        const rival = await this.#rival();
+        if (rival)
+          throw new MeshError('ALREADY_EXISTS', `${rival.id} has a newer registration`, {
+            mayHaveRun: false,
+          });
+        await this.#write();
+      });
+    } catch (error) {
+      this.#end();
+      if (error instanceof MeshError) throw error;
+      throw unavailable(`cannot register ${this.#instance.id}`, error);
+    }
+    this.#schedule();
+  }
+
+  /** See {@link Registration.update}. */
+  async update(change: InstanceChange): Promise<void> {
+    const parsed = parseInstance({ ...this.#instance, ...change });
+    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
+    const { id, service, group, epoch } = this.#instance;
+    const instance = Object.freeze({ ...parsed.instance, id, service, group, epoch });
+    await this.#inTurn(async () => {
+      if (this.#state !== 'kept') {
+        throw new MeshError('FAILED_PRECONDITION', `${id} is not registered any more`, { mayHaveRun: false });
+      }
+      // Kept even if the write fails: then the next renewal writes it.
+      this.#instance = instance;
+      this.#stale = true;
+      try {
+        await this.#write();
+      } catch (error) {
+        throw unavailable(`cannot update ${id}`, error);
+      }
+    });
+  }
+
+  /** See {@link Registration.deregister}. */
+  async deregister(): Promise<void> {
+    this.#cancelTimer();
+    await this.#inTurn(async () => {
+      if (this.#state === 'ended') return;
+      const kept = this.#state === 'kept';
+      this.#end();
+      try {
+        if (kept) await this.#remove();
+      } catch (error) {
+        throw unavailable(`cannot deregister ${this.#instance.id}, whose lease will end by itself`, error);
+      }
+    });
+  }
+
+  /**
+   * The registry does not see the file. It is renewed, which writes it again, now instead of later; once only, since
+   * the reason may be one that no renewal mends.
+   */
+  missing(): void {
+    if (this.#state !== 'kept' || this.#written === null || this.#hurried) return;
+    this.#hurried = true;
+    this.#cancelTimer();
+    void this.#renewAndSchedule();
+  }
+
+  async #renewAndSchedule(): Promise<void> {
+    await this.#inTurn(async () => {
+      if (this.#state !== 'kept') return;
+      try {
+        await this.#renew();
+        this.#failures = 0;
+        if (this.#state === 'kept') this.context.problem(null);
+      } catch (error) {
+        this.#failures++;
+        this.context.problem(`the lease of ${this.#instance.id} cannot be renewed: ${errorText(error)}`);
+      }
+    });
+    this.#schedule();
+  }
+
+  async #renew(): Promise<void> {
+    const { directory } = this.context;
+    try {
+      const found = await lstat(join(directory, this.fileName), { bigint: true });
+      if (!this.#stale && this.#written && sameContent(this.#written, found)) {
+        await stampInstanceFile(directory, this.fileName, this.#stamp());
+        return;
+      }
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+    if (await this.#rival()) {
+      this.#state = 'superseded';
+      this.context.problem(
+        `${this.#instance.id} was registered again by a newer process; this one lets go of it`,
+      );
+      return;
+    }
+    await this.#write();
+  }
+
+  /** The registration of the same instance that came after ours, if there is one. */
+  async #rival(): Promise<Instance | null> {
+    try {
+      const found = await readInstanceFile(this.context.directory, this.fileName);
+      if (!('file' in found) || (this.#written && sameContent(this.#written, found.identity))) return null;
+      return found.file.instance.epoch > this.#instance.epoch ? found.file.instance : null;
+    } catch {
+      return null;
+    }
+  }
+
+  async #write(): Promise<void> {
+    const { directory, directoryMode, leaseMs } = this.context;
+    await makeDirectory(directory, directoryMode);
+    const file = { instance: this.#instance, leaseMs };
+    this.#phase = (this.#phase + 1) % PHASES;
+    this.#written = await writeInstanceFile(directory, file, directoryMode & 0o666, this.#stamp());
+    this.#stale = false;
+    await this.context.changed(this.fileName);
+  }
+
+  async #remove(): Promise<void> {
+    const written = this.#written;
+    if (written) {
+      await removeInstanceFile(this.context.directory, this.fileName, (found) => sameContent(written, found));
+    }
+    await this.context.changed(this.fileName);
+  }
+
+  #stamp(): Stamp {
+    return { wallMs: this.context.clock.wallMs(), phase: this.#phase };
+  }
+
+  #schedule(): void {
+    if (this.#state !== 'kept') return;
+    const { leaseMs, clock, random } = this.context;
+    const delayMs =
+      this.#failures === 0
+        ? renewAfterMs(leaseMs, random)
+        : backoffMs(this.#failures, { baseMs: leaseMs / 30, maxMs: leaseMs / 3 }, random);
+    this.#cancelTimer();
+    this.#cancelTimer = clock.after(delayMs, () => {
+      this.#hurried = false;
+      void this.#renewAndSchedule();
+    });
+  }
+
+  #end(): void {
+    this.#state = 'ended';
+    this.#cancelTimer();
+    this.context.problem(null);
+    this.context.ended();
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** Makes the registry's directory with the given permission bits, whatever the umask; leaves an existing one alone. */
+export async function makeDirectory(directory: string, mode: number): Promise<void> {
+  const made = await mkdir(directory, { recursive: true, mode });
+  if (made !== undefined) await chmod(directory, mode);
+}
+
+function unavailable(what: string, cause: unknown): MeshError {
+  return new MeshError('UNAVAILABLE', `${what}: ${errorText(cause)}`, { cause, mayHaveRun: true });
+}

@@ -1,0 +1,251 @@
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ConfigError } from '../../src/config/config-error.js';
+import { loadAgentConfig, parseAgentConfig } from '../../src/config/load-config.js';
+import type { Machine } from '../../src/config/resolve-config.js';
+
+const machine: Machine = {
+  uid: 1234,
+  defaultSocketPath: '/run/user/1234/ringside/agent.sock',
+  addresses: [
+    { address: '127.0.0.1', family: 'IPv4', internal: true },
+    { address: 'fd00::1', family: 'IPv6', internal: false },
+    { address: '10.1.2.3', family: 'IPv4', internal: false },
+  ],
+  groupId: (name) => (name === 'web' ? 33 : undefined),
+};
+const parse = (text: string) =>
+  parseAgentConfig(text, { source: 'agent.yaml', directory: '/etc/ringside', machine });
+
+function problemsOf(text: string): string[] {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof ConfigError)
+      return error.message
+        .split('\n')
+        .slice(1)
+        .map((line) => line.trim());
+    throw error;
+  }
+  return [];
+}
+
+describe('a valid configuration', () => {
+  it.each(['', '# nothing\n', 'admin:\nlimits:\n', '{}'])('takes all defaults from %j', (text) => {
+    const config = parse(text);
+    expect(config).toEqual(parse(''));
+    expect(config.socket).toEqual({
+      path: machine.defaultSocketPath,
+      mode: '0600',
+      group: null,
+      allowUids: [1234, 0],
+    });
+    expect(config.registry).toEqual({
+      type: 'embedded',
+      directory: '/run/user/1234/ringside/registry',
+      mode: '0700',
+      leaseMs: 10_000,
+      sweepMs: 2_000,
+    });
+    expect(config.advertise).toEqual({ host: '10.1.2.3', port: null });
+    expect(config.shm).toEqual({ enabled: true, ringBytes: 524_288 });
+  });
+
+  it('keeps what the file says and fills in the rest', () => {
+    const config = parse(`
+app: shop
+socket: {path: agent.sock, mode: "0660", group: web, allowUids: [7]}
+inbound: {host: "::1", port: 0}
+balancer: {default: round-robin, services: {orders: p2c, constructor: round-robin}}
+filters:
+  - {module: ./audit.js}
+`);
+    expect(config.app).toBe('shop');
+    expect(config.socket).toEqual({
+      path: '/etc/ringside/agent.sock',
+      mode: '0660',
+      group: 33,
+      allowUids: [7],
+    });
+    expect(config.registry.directory).toBe('/etc/ringside/registry');
+    expect(config.advertise.host).toBe('::1');
+    expect(config.balancer.services).toEqual({ orders: 'p2c', constructor: 'round-robin' });
+    expect(config.filters).toEqual([{ module: '/etc/ringside/audit.js', services: ['*'] }]);
+    expect(config.timeouts.defaultMs).toBe(5_000);
+  });
+
+  it('names root once where the agent runs as root, and falls back to loopback without a network', () => {
+    const config = parseAgentConfig('', { machine: { ...machine, uid: 0, addresses: [] } });
+    expect(config.socket.allowUids).toEqual([0]);
+    expect(config.advertise.host).toBe('127.0.0.1');
+  });
+
+  it('gives no two parses the same object', () => {
+    parse('').balancer.services['x'] = 'p2c';
+    parse('').filters.push({ module: 'x', services: [] });
+    expect(parse('').balancer.services).toEqual({});
+    expect(parse('').filters).toEqual([]);
+  });
+});
+
+describe('a bad field', () => {
+  it.each([
+    [
+      'inbound: {port: http}',
+      'inbound.port (line 1, column 17): found "http", allowed: a port from 0 to 65535; 0 = any free one',
+    ],
+    [
+      'inbound: {port: 65536}',
+      'inbound.port (line 1, column 17): found 65536, allowed: a port from 0 to 65535; 0 = any free one',
+    ],
+    [
+      'inbound: {host: localhost}',
+      'inbound.host (line 1, column 17): found "localhost", allowed: an IPv4 or IPv6 address',
+    ],
+    [
+      'loopback: {host: 10.0.0.1}',
+      'loopback.host (line 1, column 18): found "10.0.0.1", allowed: an address of the loopback interface, 127.0.0.0/8 or ::1',
+    ],
+    [
+      'advertise: {host: "0.0.0.0"}',
+      'advertise.host (line 1, column 19): found "0.0.0.0", allowed: an IPv4 or IPv6 address that others can reach',
+    ],
+    [
+      'socket: {mode: 0600}',
+      'socket.mode (line 1, column 16): found 600, allowed: octal digits in quotes, such as "0600"',
+    ],
+    [
+      'socket: {group: nobody-there}',
+      'socket.group (line 1, column 17): found "nobody-there", which /etc/group does not list',
+    ],
+    [
+      'log: {level: loud}',
+      'log.level (line 1, column 14): found "loud", allowed: fatal, error, warn, info, debug, trace, silent',
+    ],
+    [
+      'shm: {ringBytes: 300000}',
+      'shm.ringBytes (line 1, column 18): found 300000, allowed: a power of two, 262144 to 67108864 bytes',
+    ],
+    [
+      'timeouts: {defaultMs: 1.5}',
+      'timeouts.defaultMs (line 1, column 23): found 1.5, allowed: whole milliseconds, 1 to 3600000',
+    ],
+    ['registry: {type: redis}', 'registry.type (line 1, column 18): found "redis", allowed: embedded'],
+    [
+      'balancer: {services: {a: fastest}}',
+      'balancer.services.a (line 1, column 26): found "fastest", allowed: service names, each with one of p2c, round-robin; at most 4096',
+    ],
+    [
+      'filters: [{services: ["*"]}]',
+      'filters.0.module (line 1, column 11): found nothing, allowed: a list of at most 64 entries {module: path, services: [names, or "*" for all]}',
+    ],
+    ['admin: 15102', 'admin (line 1, column 8): found 15102, allowed: a section with enabled, host, port'],
+    [
+      'timeouts: {defaultMs: 70000}',
+      'timeouts.defaultMs (line 1, column 23): found 70000, allowed: at most timeouts.maxMs, 60000',
+    ],
+    [
+      'registry: {leaseMs: 1000}',
+      'registry.sweepMs (line 1, column 11): found 2000, allowed: at most registry.leaseMs, 1000',
+    ],
+    [
+      'admin: {port: 15101}',
+      'admin.port (line 1, column 15): found 15101, which inbound.port takes already; allowed: a port of its own',
+    ],
+    ['- 1', 'found [1], allowed: a section with app, socket'],
+  ])('%s', (text, expected) => {
+    expect(problemsOf(text)).toEqual([expect.stringContaining(expected)]);
+  });
+
+  it('may share a port number with a listener that is switched off', () => {
+    expect(problemsOf('admin: {port: 15100}\nloopback: {enabled: false}')).toEqual([]);
+  });
+
+  it('is listed together with all others, each on its line', () => {
+    const problems = problemsOf('inbound:\n  port: -1\nlog:\n  level: 3\nsocket:\n  allowUids: [root]\n');
+    expect(problems.map((line) => line.split(':')[0])).toEqual([
+      'socket.allowUids.0 (line 6, column 15)',
+      'inbound.port (line 2, column 9)',
+      'log.level (line 4, column 10)',
+    ]);
+  });
+
+  it('does not flood the terminal, and does not show a secret', () => {
+    const many = Array.from({ length: 500 }, (_, i) => `x${i}: 1`).join('\n');
+    expect(problemsOf(many)).toHaveLength(51);
+    expect(problemsOf(many).at(-1)).toBe('and 450 more');
+    expect(problemsOf(`app: ${'x'.repeat(5_000)}`)[0]?.length).toBeLessThan(250);
+    expect(problemsOf('loopback: {token: hunter2}')).toEqual([
+      'loopback.token (line 1, column 19): found text that is not shown here, allowed: 8 to 256 visible ASCII characters, or null',
+    ]);
+  });
+});
+
+describe('an unknown field', () => {
+  it.each([
+    ['inbuond: {port: 1}', 'inbuond (line 1, column 1): unknown field; did you mean "inbound"?'],
+    ['inbound: {prot: 1}', 'inbound.prot (line 1, column 11): unknown field; did you mean "port"?'],
+    [
+      'registry: {leasems: 5000}',
+      'registry.leasems (line 1, column 12): unknown field; did you mean "leaseMs"?',
+    ],
+    [
+      'inbound: {certificate: 1}',
+      'inbound.certificate (line 1, column 11): unknown field; fields here are host, port',
+    ],
+    ['__proto__: {port: 1}', '__proto__ (line 1, column 1): unknown field; fields here are app, socket'],
+  ])('%s', (text, expected) => {
+    expect(problemsOf(text)).toEqual([expect.stringContaining(expected)]);
+  });
+});
+
+describe('YAML that is none', () => {
+  it.each([
+    ['inbound: {port: 1', 1, 'inbound: {port: 1'.length + 1],
+    ['app: a\napp: b\n', 2, 1],
+    ['app: "unclosed\n', 2, 1],
+    ['a: 1\n---\nb: 2\n', 2, 1],
+    ['app: !secret x', 1, 6],
+  ])('%j is refused with its place', (text, line, column) => {
+    try {
+      parse(text);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError);
+      expect((error as ConfigError).problems[0]).toMatchObject({ line, column });
+    }
+  });
+
+  it('is refused where its aliases would explode', () => {
+    const levels = Array.from(
+      { length: 12 },
+      (_, i) => `k${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`,
+    );
+    expect(problemsOf(`k0: &a0 [x]\n${levels.join('\n')}`)[0]).toContain('alias');
+  });
+});
+
+describe('a file', () => {
+  let directory: string;
+  beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'ringside-config-'))));
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('is read, with paths relative to itself', () => {
+    const file = join(directory, 'agent.yaml');
+    writeFileSync(file, 'filters: [{module: f.js}]');
+    expect(loadAgentConfig(file).filters[0]?.module).toBe(join(directory, 'f.js'));
+  });
+
+  it('that is missing, a directory, too large or not text is refused in words', () => {
+    const file = join(directory, 'agent.yaml');
+    expect(() => loadAgentConfig(file)).toThrow(/agent\.yaml:\n {2}cannot be read: ENOENT/);
+    expect(() => loadAgentConfig(directory)).toThrow('cannot be read: it is not a regular file');
+    writeFileSync(file, Buffer.from([0x61, 0xff]));
+    expect(() => loadAgentConfig(file)).toThrow('cannot be read');
+    truncateSync(file, 100 * 1024 * 1024);
+    expect(() => loadAgentConfig(file)).toThrow('larger than 1048576 bytes');
+  });
+});
