@@ -78,7 +78,6 @@ void AppLink::start(std::string_view socket_path, const uint8_t* hello, size_t h
   hello_.assign(hello, hello + hello_bytes);
   welcome_.resize(kFixedBytes);
   state_ = State::kSendingHello;
-  send_hello();
 }
 
 void AppLink::on_socket() {

@@ -35,7 +35,7 @@ class AppLink {
   AppLink(const AppLink&) = delete;
   AppLink& operator=(const AppLink&) = delete;
 
-  /// Connects to the agent's unix socket and sends what it can of the hello. On failure the state is kClosed.
+  /// Connects to the agent's unix socket; on_socket() then sends the hello. On failure the state is kClosed.
   void start(std::string_view socket_path, const uint8_t* hello, size_t hello_bytes);
 
   /// The socket is readable or writable, or may be. Moves the handshake on; later notices the agent's death.

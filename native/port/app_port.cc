@@ -92,6 +92,7 @@ std::shared_ptr<AppLinkDriver> AppLinkDriver::open(Napi::Env env, const std::str
   driver->next_turn_.data = driver.get();
   driver->adopt(reinterpret_cast<uv_handle_t*>(&driver->next_turn_));
   driver->link_->start(path, hello.Data(), hello.ByteLength());
+  driver->link_->on_socket();
   if (driver->link_->state() == AppLink::State::kClosed || !driver->poll_socket()) driver->wake_next_turn();
   return driver;
 }
