@@ -38,7 +38,7 @@ class SocketChannel implements Channel {
   }
 
   write(bytes: Buffer, start: number, end: number): number {
-    if (!this.#open || this.#closed || this.socket.writableLength > 0) {
+    if (!this.#open || this.#closed || !this.socket.writable || this.socket.writableLength > 0) {
       this.#refused = true;
       return 0;
     }
@@ -58,8 +58,9 @@ class SocketChannel implements Channel {
     setTimeout(() => this.socket.destroy(), lingerMs).unref();
   }
 
-  readonly #written = (): void => {
-    if (this.#refused) this.#offerSpace();
+  readonly #written = (error?: Error | null): void => {
+    // A failed write empties the queue too; what still waits must then stay provably unsent.
+    if (this.#refused && !error) this.#offerSpace();
   };
 
   #offerSpace(): void {

@@ -60,7 +60,7 @@ describe('attachments', () => {
   });
 
   test('setting one over and over does not grow the header', () => {
-    let patched = header;
+    let patched: Buffer = header;
     for (let i = 0; i < 200; i += 1) patched = setAttachment(patched, 'a', String(i % 10));
     expect(patched).toHaveLength(header.length);
     expect(decodeHeader(patched).attachments).toEqual({ a: '9', b: '2' });
