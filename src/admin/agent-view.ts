@@ -3,7 +3,7 @@
  * this interface; everything in src/admin is programmed against it and never sees the engine. Each method returns
  * plain, JSON-safe objects that are copies: whoever reads them may take its time and may change them.
  */
-import type { LatencySummary } from '../observe/sketch.js';
+import type { LatencySummary, SketchPairs } from '../observe/sketch.js';
 
 /** One framed byte channel to an app or to another agent. */
 export interface LinkView {
@@ -69,6 +69,8 @@ export interface FlowView {
   /** Requests by status code, 17 numbers (docs/wire-format.md). */
   byStatus: number[];
   latency: LatencySummary;
+  /** The sketch that `latency` was read from; the metrics need it, people are not shown it. */
+  sketch: SketchPairs;
 }
 
 /** How full one bounded table is. */

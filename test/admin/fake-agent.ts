@@ -1,0 +1,88 @@
+/** An agent view with one of everything, for the tests of the admin server; tests replace what they look at. */
+import type { AgentView, FlowView } from '../../src/admin/agent-view.js';
+import { bucketOf, summarize } from '../../src/observe/sketch.js';
+
+export function flowOf(change: Partial<FlowView> & { latenciesUs?: number[] } = {}): FlowView {
+  const { latenciesUs = [80, 80, 900], ...rest } = change;
+  const sketch = latenciesUs.map((us) => [bucketOf(us), 1] as const);
+  const byStatus = Array.from({ length: 17 }, () => 0);
+  byStatus[0] = latenciesUs.length;
+  return {
+    direction: 'outbound',
+    service: 'orders',
+    method: 'get',
+    cluster: 'c1',
+    flags: [],
+    requests: latenciesUs.length,
+    byStatus,
+    latency: summarize(
+      sketch,
+      latenciesUs.reduce((sum, us) => sum + us, 0),
+    ),
+    sketch,
+    ...rest,
+  };
+}
+
+export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
+  return {
+    ready: () => Promise.resolve({ ok: true, reasons: [] }),
+    links: () =>
+      Promise.resolve([
+        {
+          id: '1.1',
+          kind: 'shm',
+          role: 'app',
+          peer: 'pid 7 uid 1000',
+          app: 'shop "\n" \\',
+          state: 'open',
+          sinceMs: 12,
+          requestsIn: 3,
+          responsesOut: 3,
+          bytesIn: 100,
+          bytesOut: 200,
+          pending: 2,
+          outboundBytes: 64,
+        },
+      ]),
+    clusters: () =>
+      Promise.resolve([
+        {
+          id: 'c1',
+          service: 'orders',
+          group: '',
+          direction: 'outbound',
+          balancer: 'p2c',
+          endpoints: [
+            {
+              id: 'a',
+              address: '10.0.0.1:15101',
+              link: null,
+              weight: 100,
+              inFlight: 0,
+              state: 'idle',
+              requests: 3,
+              failures: 0,
+            },
+            {
+              id: 'b',
+              address: '10.0.0.2:15101',
+              link: '2.1',
+              weight: 100,
+              inFlight: 1,
+              state: 'ready',
+              requests: 3,
+              failures: 0,
+            },
+          ],
+        },
+      ]),
+    flows: () =>
+      Promise.resolve([flowOf(), flowOf({ direction: 'inbound', service: 'we"ird\\\n', method: 'x' })]),
+    counters: () =>
+      Promise.resolve({ upcalls: 4, flow_hits: 10, protocol_errors: 0, 'odd-Name': 1, seen_total: 2 }),
+    limits: () => Promise.resolve([{ name: 'links', used: 1, max: 4096 }]),
+    config: () => Promise.resolve({ app: 'shop', loopback: { token: 'hunter2-hunter2', port: 15100 } }),
+    ...change,
+  };
+}
