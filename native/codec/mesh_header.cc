@@ -15,15 +15,13 @@ constexpr const char* kBadWireType = "known field with a wrong wire type";
 constexpr const char* kBadValue = "malformed or truncated field value";
 constexpr const char* kBadText = "string is not valid UTF-8";
 
-constexpr std::string_view HeaderView::* kStringFields[kLastStringField] = {
-    &HeaderView::service,    &HeaderView::method,         &HeaderView::group,       &HeaderView::version,
-    &HeaderView::source_app, &HeaderView::status_message, &HeaderView::traceparent, &HeaderView::tracestate,
+constexpr std::string_view HeaderView::*kStringFields[kLastStringField] = {
+    &HeaderView::service,      &HeaderView::method,         &HeaderView::group,       &HeaderView::version,
+    &HeaderView::source_app,   &HeaderView::status_message, &HeaderView::traceparent, &HeaderView::tracestate,
     &HeaderView::content_type, &HeaderView::hash_key,
 };
 
-std::string_view as_text(const uint8_t* data, uint32_t n) {
-  return {reinterpret_cast<const char*>(data), n};
-}
+std::string_view as_text(const uint8_t* data, uint32_t n) { return {reinterpret_cast<const char*>(data), n}; }
 
 const char* parse_entry(const uint8_t* p, const uint8_t* end, bool ascii, AttachmentView* out) {
   while (p < end) {

@@ -89,8 +89,7 @@ size_t locate_entries(const uint8_t* p, const uint8_t* end, std::array<Piece, kM
 
 }  // namespace
 
-Result<size_t> append_field(uint8_t* header, size_t n, size_t capacity, uint32_t field_number,
-                            std::string_view value) {
+Result<size_t> append_field(uint8_t* header, size_t n, size_t capacity, uint32_t field_number, std::string_view value) {
   if (field_number < 1 || field_number > kLastStringField) {
     return Error{Code::kInvalidArgument, "only fields 1 to 10 can be appended"};
   }
@@ -103,8 +102,7 @@ Result<size_t> append_field(uint8_t* header, size_t n, size_t capacity, uint32_t
   return static_cast<size_t>(write_text(header + n, field_number, value) - header);
 }
 
-Result<std::vector<uint8_t>> set_attachments(const uint8_t* p, size_t n,
-                                             std::span<const AttachmentChange> changes) {
+Result<std::vector<uint8_t>> set_attachments(const uint8_t* p, size_t n, std::span<const AttachmentChange> changes) {
   HeaderView view;
   if (const char* reason = parse_header(p, n, &view)) return Error{Code::kInvalidArgument, reason};
 

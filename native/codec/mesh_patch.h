@@ -17,8 +17,7 @@ namespace ringside {
 /// Appends string field 1 to 10 behind the n bytes at `header`, in place. Returns the new length.
 /// Errors: kInvalidArgument (field number, UTF-8, name over 256 bytes), kResourceExhausted (over `capacity` or
 /// over 16,384 bytes); the header is then unchanged.
-Result<size_t> append_field(uint8_t* header, size_t n, size_t capacity, uint32_t field_number,
-                            std::string_view value);
+Result<size_t> append_field(uint8_t* header, size_t n, size_t capacity, uint32_t field_number, std::string_view value);
 
 /// One wanted change: a value sets, nullopt removes.
 struct AttachmentChange {
@@ -30,8 +29,7 @@ struct AttachmentChange {
 /// keeps its bytes and its order, entries of keys that are not named included; what is set stands at the end.
 /// Errors: kInvalidArgument (malformed header, bad UTF-8), kResourceExhausted (more than 64 entries or more than
 /// 16,384 bytes afterwards).
-Result<std::vector<uint8_t>> set_attachments(const uint8_t* p, size_t n,
-                                             std::span<const AttachmentChange> changes);
+Result<std::vector<uint8_t>> set_attachments(const uint8_t* p, size_t n, std::span<const AttachmentChange> changes);
 
 /// Writes a header that holds only status_message; returns its length, 0 for an empty text or no room. The text
 /// is cut on a character boundary to what fits `capacity` (and 16,384 bytes); ill-formed bytes become U+FFFD.

@@ -18,9 +18,9 @@ namespace {
 using Fields = std::array<std::string, kLastStringField>;
 
 Fields fields_of(const HeaderView& v) {
-  return {std::string(v.service),        std::string(v.method),      std::string(v.group),
-          std::string(v.version),        std::string(v.source_app),  std::string(v.status_message),
-          std::string(v.traceparent),    std::string(v.tracestate),  std::string(v.content_type),
+  return {std::string(v.service),     std::string(v.method),     std::string(v.group),
+          std::string(v.version),     std::string(v.source_app), std::string(v.status_message),
+          std::string(v.traceparent), std::string(v.tracestate), std::string(v.content_type),
           std::string(v.hash_key)};
 }
 
@@ -54,7 +54,8 @@ void fuzz_attachments(const std::vector<uint8_t>& header, const std::vector<Atta
   const auto& out = result.value();
   REQUIRE(must_parse(out.data(), out.size()) == fields_of(view));
   for (const AttachmentChange& change : changes) {
-    const auto last = std::find_if(changes.rbegin(), changes.rend(), [&](const auto& c) { return c.key == change.key; });
+    const auto last =
+        std::find_if(changes.rbegin(), changes.rend(), [&](const auto& c) { return c.key == change.key; });
     REQUIRE(find_attachment(out.data(), out.size(), change.key) == last->value);
   }
   for (const std::string_view untouched : {"k", "key", "x-request-id"}) {

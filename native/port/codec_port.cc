@@ -73,8 +73,8 @@ Napi::Value parse_header_js(const Napi::CallbackInfo& info) {
   HeaderView view;
   const char* reason = parse_header(bytes->data(), bytes->size(), &view);
   if (reason != nullptr) return failure(env, reason);
-  const std::string_view fields[] = {view.service,     view.method,         view.group,       view.version,
-                                     view.source_app,  view.status_message, view.traceparent, view.tracestate,
+  const std::string_view fields[] = {view.service,      view.method,         view.group,       view.version,
+                                     view.source_app,   view.status_message, view.traceparent, view.tracestate,
                                      view.content_type, view.hash_key};
   auto strings = Napi::Array::New(env, std::size(fields));
   for (uint32_t i = 0; i < std::size(fields); ++i) strings.Set(i, to_js(env, fields[i]));

@@ -8,7 +8,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
-const cmakeJs = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js');
+const cmakeJs = join(
+  dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')),
+  'bin',
+  'cmake-js',
+);
 
 /** True if `command` can be started and ends with 0. */
 export function works(command, args, input) {
@@ -23,7 +27,9 @@ export function endWithout(what, purpose) {
 
 /** Runs a program with our stdio; true if it ended with 0. */
 export function run(command, args, options = {}) {
-  return spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], cwd: root, ...options }).status === 0;
+  return (
+    spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], cwd: root, ...options }).status === 0
+  );
 }
 
 /** Configures and builds one tree; `defines` are CMake cache entries. Answers whether it succeeded. */

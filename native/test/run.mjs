@@ -34,7 +34,16 @@ function runTests(name) {
   }
   const junit = join(root, folder, 'junit.xml');
   rmSync(junit, { force: true });
-  const command = ['ctest', '--test-dir', folder, '--output-junit', junit, '--output-on-failure', '--progress', '-j2'];
+  const command = [
+    'ctest',
+    '--test-dir',
+    folder,
+    '--output-junit',
+    junit,
+    '--output-on-failure',
+    '--progress',
+    '-j2',
+  ];
   const ok = run(...split(name === 'tsan' ? [...steady, ...command] : command));
   const { passed, failed } = countTests(junit);
   report(`native ${name}`, passed, ok ? failed : Math.max(failed, 1));
@@ -52,7 +61,8 @@ function countTests(file) {
   } catch {
     return { passed: 0, failed: 1 };
   }
-  const number = (name) => Number(new RegExp(`<testsuite [^>]*\\b${name}="(\\d+)"`, 's').exec(text)?.[1] ?? 0);
+  const number = (name) =>
+    Number(new RegExp(`<testsuite [^>]*\\b${name}="(\\d+)"`, 's').exec(text)?.[1] ?? 0);
   const failed = number('failures');
   return { passed: number('tests') - failed - number('disabled') - number('skipped'), failed };
 }

@@ -13,7 +13,7 @@ namespace {
 using Bytes = std::array<uint8_t, kFixedBytes>;
 
 // The example of docs/wire-format.md, written out so that a changed offset cannot hide in encode and decode both.
-constexpr Bytes kExample = {0xF5, 0x52, 1, 2, 0x82, 14, 3, 0, 0x10, 0x20, 0, 0, 0x30, 0x40, 0, 0,
+constexpr Bytes kExample = {0xF5, 0x52, 1, 2, 0x82, 14, 3, 0, 0x10, 0x20, 0, 0, 0x30, 0x40, 0,    0,
                             1,    2,    3, 4, 5,    6,  7, 8, 9,    0,    0, 0, 0xEF, 0xBE, 0xAD, 0xDE};
 
 FixedPart example_part() {

@@ -30,9 +30,7 @@ class HeaderBuilder {
     bytes_.insert(bytes_.end(), text.begin(), text.end());
     return *this;
   }
-  HeaderBuilder& text(uint32_t field, std::string_view value) {
-    return tag(field, 2).varint(value.size()).raw(value);
-  }
+  HeaderBuilder& text(uint32_t field, std::string_view value) { return tag(field, 2).varint(value.size()).raw(value); }
   HeaderBuilder& entry(std::string_view key, std::string_view value) {
     const HeaderBuilder inner = HeaderBuilder().text(1, key).text(2, value);
     return text(kAttachmentsField, inner.as_text());

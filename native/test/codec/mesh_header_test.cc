@@ -73,7 +73,8 @@ TEST(MeshHeader, RefusesGroupsAndReservedWireTypes) {
 }
 
 TEST(MeshHeader, RefusesFieldNumberZero) {
-  for (uint8_t tag = 0; tag < 8; ++tag) EXPECT_EQ(why_malformed(HeaderBuilder().byte(tag).byte(0)), "malformed field tag");
+  for (uint8_t tag = 0; tag < 8; ++tag)
+    EXPECT_EQ(why_malformed(HeaderBuilder().byte(tag).byte(0)), "malformed field tag");
   EXPECT_EQ(why_malformed(HeaderBuilder().padded_varint(2, 3).byte(0)), "malformed field tag");
 }
 
@@ -168,7 +169,9 @@ TEST(MeshHeader, FindsAttachmentsAmongOtherFields) {
 }
 
 TEST(MeshHeader, AttachmentEntriesFollowTheRulesOfTheHeader) {
-  const auto entry = [](const HeaderBuilder& inner) { return why_malformed(HeaderBuilder().text(11, inner.as_text())); };
+  const auto entry = [](const HeaderBuilder& inner) {
+    return why_malformed(HeaderBuilder().text(11, inner.as_text()));
+  };
   EXPECT_EQ(entry(HeaderBuilder()), "");
   EXPECT_EQ(entry(HeaderBuilder().tag(3, 0).varint(1)), "");
   EXPECT_NE(entry(HeaderBuilder().tag(1, 0).varint(1)), "");

@@ -138,7 +138,8 @@ TEST(MeshPatch, StatusMessagesAreCutOnCharacters) {
 TEST(MeshPatch, StatusMessagesReplaceIllFormedBytes) {
   EXPECT_EQ(status_message("a\xFFz", 64), "a\xEF\xBF\xBDz");
   EXPECT_EQ(status_message("\xF0\x9F\x98", 64), "\xEF\xBF\xBD") << "one for a cut-off character";
-  EXPECT_EQ(status_message("\xED\xA0\x80", 64), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD") << "a surrogate, as TextDecoder";
+  EXPECT_EQ(status_message("\xED\xA0\x80", 64), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD")
+      << "a surrogate, as TextDecoder";
   EXPECT_EQ(status_message("\xFF", 4), "") << "the replacement does not fit";
 }
 
@@ -147,7 +148,8 @@ TEST(MeshPatch, StatusMessagesOfEveryLengthAroundTheLengthOfTheLength) {
     const std::string text(length, 't');
     EXPECT_EQ(status_message(text, 40000).size(), std::min<size_t>(length, kMaxHeaderBytes - 3));
     for (size_t capacity = 120; capacity < 140; ++capacity) {
-      EXPECT_GE(status_message(text, capacity).size(), std::min<size_t>(length, capacity - 3)) << length << " " << capacity;
+      EXPECT_GE(status_message(text, capacity).size(), std::min<size_t>(length, capacity - 3))
+          << length << " " << capacity;
     }
   }
 }

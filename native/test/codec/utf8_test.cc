@@ -16,7 +16,11 @@ bool ascii(const std::string& s) { return is_ascii(reinterpret_cast<const uint8_
 bool valid_by_code_point(const std::string& s) {
   for (size_t i = 0; i < s.size();) {
     const auto lead = static_cast<uint8_t>(s[i]);
-    const size_t length = lead < 0x80 ? 1 : (lead & 0xE0) == 0xC0 ? 2 : (lead & 0xF0) == 0xE0 ? 3 : (lead & 0xF8) == 0xF0 ? 4 : 0;
+    const size_t length = lead < 0x80             ? 1
+                          : (lead & 0xE0) == 0xC0 ? 2
+                          : (lead & 0xF0) == 0xE0 ? 3
+                          : (lead & 0xF8) == 0xF0 ? 4
+                                                  : 0;
     if (length == 0 || i + length > s.size()) return false;
     uint32_t point = length == 1 ? lead : lead & (0xFFU >> (length + 1));
     for (size_t k = 1; k < length; ++k) {
