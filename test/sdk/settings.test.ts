@@ -1,0 +1,69 @@
+// Options and environment: which agent is meant, which transports may be used, and what is refused with which words.
+import { describe, expect, test } from 'vitest';
+import { parseHostPort, resolveEndpoints, resolveSettings } from '../../src/sdk/settings.js';
+
+describe('the agent', () => {
+  test('by default: the default socket, and loopback', () => {
+    const settings = resolveSettings({}, { XDG_RUNTIME_DIR: '/run/user/7' });
+    expect(settings.socketPath).toBe('/run/user/7/ringside/agent.sock');
+    expect(settings.tcp).toEqual({ host: '127.0.0.1', port: 15100 });
+    expect(settings.rungs).toEqual(['shm', 'unix', 'tcp']);
+  });
+
+  test.each([
+    ['/run/a.sock', '/run/a.sock'],
+    ['unix:/run/a.sock', '/run/a.sock'],
+    ['unix:///run/a.sock', '/run/a.sock'],
+  ])('%s is a socket, and then no TCP port is guessed', (agent, socketPath) => {
+    for (const settings of [resolveSettings({ agent }, {}), resolveSettings({}, { RINGSIDE_AGENT: agent })]) {
+      expect(settings).toMatchObject({ socketPath, tcp: undefined, rungs: ['shm', 'unix'] });
+    }
+  });
+
+  test('a TCP address alone means TCP alone; without a port the default one', () => {
+    const settings = resolveSettings({ agent: 'tcp://127.0.0.1' }, { RINGSIDE_AGENT: '/other.sock' });
+    expect(settings).toMatchObject({ socketPath: undefined, tcp: { port: 15100 }, rungs: ['tcp'] });
+    const both = resolveSettings({}, { RINGSIDE_AGENT: '/a.sock', RINGSIDE_AGENT_TCP: 'tcp://[::1]:7' });
+    expect(both).toMatchObject({
+      socketPath: '/a.sock',
+      tcp: { host: '::1', port: 7 },
+      rungs: ['shm', 'unix', 'tcp'],
+    });
+  });
+
+  test('an agent in the options is not mixed with one in the environment', () => {
+    expect(
+      resolveSettings({ agent: '/a.sock' }, { RINGSIDE_AGENT_TCP: 'tcp://127.0.0.1:9' }).tcp,
+    ).toBeUndefined();
+  });
+});
+
+describe('what is wrong is said', () => {
+  test.each<[object, NodeJS.ProcessEnv, string]>([
+    [{ transport: 'pigeon' }, {}, 'transport "pigeon" is not one of auto, shm, unix, tcp'],
+    [{}, { RINGSIDE_TRANSPORT: 'x' }, 'transport "x" is not one of'],
+    [{ transport: 'tcp', agent: '/a.sock' }, {}, 'transport tcp needs an agent address that was not given'],
+    [{ ringBytes: 300_000 }, {}, 'ringBytes must be a power of two'],
+    [{ ringBytes: 1024 }, {}, 'ringBytes must be a power of two'],
+    [{ maxPendingCalls: 1.5 }, {}, 'maxPendingCalls must be a whole number'],
+    [{ connectTimeoutMs: 0 }, {}, 'connectTimeoutMs must be more than 0'],
+    [{ agent: 'tcp://host:99999' }, {}, 'is not of the form host:port'],
+  ])('%j %j', (options, env, text) => {
+    expect(() => resolveSettings(options, env)).toThrow(text);
+  });
+
+  test('endpoints', () => {
+    expect(() => resolveEndpoints(undefined, { RINGSIDE_ENDPOINTS: '{' })).toThrow(
+      'RINGSIDE_ENDPOINTS is not JSON',
+    );
+    expect(() => resolveEndpoints(undefined, { RINGSIDE_ENDPOINTS: '{"a":"b:1"}' })).toThrow(
+      'must be a list',
+    );
+    expect(() => resolveEndpoints(undefined, { RINGSIDE_ENDPOINTS: '5' })).toThrow('must map services');
+    expect(() => parseHostPort('nohost')).toThrow('is not of the form host:port');
+    expect(resolveEndpoints({ a: ['h:1', '[::1]:2'] }, {}).get('a')).toEqual([
+      { host: 'h', port: 1 },
+      { host: '::1', port: 2 },
+    ]);
+  });
+});
