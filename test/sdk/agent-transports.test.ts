@@ -6,7 +6,7 @@ import { connect, serve } from '../../src/index.js';
 import type { Client, ConnectOptions, Server } from '../../src/index.js';
 import { FrameType, encodeFrame } from '../../src/protocol/frame.js';
 import { encodeHeader } from '../../src/protocol/header.js';
-import { FakeAgent } from '../support/fake-agent.js';
+import { FakeAgent } from '../support/fake-mesh-agent.js';
 import { fakeAddon } from '../support/fake-app-link.js';
 
 vi.mock('../../src/native/app-link.js', async () => ({

@@ -5,7 +5,7 @@ import { MeshError, connect, serve } from '../../src/index.js';
 import type { Client, ConnectOptions, MeshRequest, ServeOptions, Server } from '../../src/index.js';
 import { FrameType } from '../../src/protocol/frame.js';
 import { decodeHeader, encodeHeader } from '../../src/protocol/header.js';
-import { FakeAgent } from '../support/fake-agent.js';
+import { FakeAgent } from '../support/fake-mesh-agent.js';
 
 let agent: FakeAgent;
 let lines: string[] = [];
