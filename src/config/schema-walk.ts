@@ -64,7 +64,7 @@ function factsOf(schema: unknown): FieldFacts | undefined {
 function childrenOf(schema: unknown): Record<string, unknown> {
   if (schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault)
     return childrenOf(schema.def.innerType);
-  if (schema instanceof z.ZodObject) return schema.shape as Record<string, unknown>;
+  if (schema instanceof z.ZodObject) return schema.shape;
   if (schema instanceof z.ZodDiscriminatedUnion) {
     return Object.assign({}, ...schema.def.options.map(childrenOf)) as Record<string, unknown>;
   }

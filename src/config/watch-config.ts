@@ -15,9 +15,9 @@ import type { AgentConfig, Machine } from './resolve-config.js';
 /** See the file's head. */
 export interface WatchConfigOptions {
   /** Called with each configuration whose text differs from the last one and that is valid. */
-  onChange(config: AgentConfig): void;
+  onChange: (config: AgentConfig) => void;
   /** Called when the file cannot be read or used, once until that changes. */
-  onError(error: Error): void;
+  onError: (error: Error) => void;
   /** How long after the last event the file is read, so that a burst of events is one change. Default 100. */
   debounceMs?: number;
   /** How often the file is looked at without an event. Default 5000. */

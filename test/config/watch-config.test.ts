@@ -5,6 +5,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { watchConfig } from '../../src/config/watch-config.js';
 import type { WatchConfigOptions } from '../../src/config/watch-config.js';
 
+/** Waits for what an event brings about, also on a machine that is busy. */
+const eventually = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
+
 let directory: string;
 let file: string;
 let apps: string[];
@@ -43,13 +46,13 @@ describe('a watched configuration', () => {
   it('is delivered when it is written in place, replaced, or deleted and made anew', async () => {
     start();
     writeFileSync(file, 'app: second');
-    await vi.waitFor(() => expect(apps).toEqual(['second']));
+    await eventually(() => expect(apps).toEqual(['second']));
     replace('app: third');
-    await vi.waitFor(() => expect(apps).toEqual(['second', 'third']));
+    await eventually(() => expect(apps).toEqual(['second', 'third']));
     unlinkSync(file);
-    await vi.waitFor(() => expect(errors).toEqual([expect.stringContaining('ENOENT')]));
+    await eventually(() => expect(errors).toEqual([expect.stringContaining('ENOENT')]));
     writeFileSync(file, 'app: fourth');
-    await vi.waitFor(() => expect(apps.at(-1)).toBe('fourth'));
+    await eventually(() => expect(apps.at(-1)).toBe('fourth'));
   });
 
   it('is delivered when the link that it stands behind is exchanged, as Kubernetes does', async () => {
@@ -63,29 +66,29 @@ describe('a watched configuration', () => {
     start();
     symlinkSync('v2', join(directory, '..data.new'));
     renameSync(join(directory, '..data.new'), join(directory, '..data'));
-    await vi.waitFor(() => expect(apps).toEqual(['v2']));
+    await eventually(() => expect(apps).toEqual(['v2']));
   });
 
   it('that is broken is reported once, and what was in force stays', async () => {
     start();
     replace('inbound: {port: -1}');
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(errors).toEqual([expect.stringContaining('inbound.port (line 1, column 17): found -1')]),
     );
     writeFileSync(join(directory, 'other'), 'an event that changes nothing');
     replace('inbound: {port: -1}');
     replace('app: mended');
-    await vi.waitFor(() => expect(apps).toEqual(['mended']));
+    await eventually(() => expect(apps).toEqual(['mended']));
     expect(errors).toHaveLength(1);
   });
 
   it('survives its directory being replaced', async () => {
     start({ recheckMs: 20 });
     renameSync(directory, `${directory}-old`);
-    await vi.waitFor(() => expect(errors).toHaveLength(1));
+    await eventually(() => expect(errors).toHaveLength(1));
     mkdirSync(directory);
     writeFileSync(file, 'app: again');
-    await vi.waitFor(() => expect(apps).toEqual(['again']));
+    await eventually(() => expect(apps).toEqual(['again']));
     expect(errors).toHaveLength(1);
     rmSync(`${directory}-old`, { recursive: true });
   });
@@ -100,7 +103,7 @@ describe('a watched configuration', () => {
     });
     watch?.close();
     replace('app: unseen');
-    await vi.waitFor(() => expect(second).toEqual(['unseen']));
+    await eventually(() => expect(second).toEqual(['unseen']));
     other.close();
     expect(apps).toEqual([]);
   });
@@ -113,8 +116,8 @@ describe('a watched configuration', () => {
       },
     });
     replace('app: second');
-    await vi.waitFor(() => expect(errors).toEqual(['cannot apply']));
+    await eventually(() => expect(errors).toEqual(['cannot apply']));
     replace('app: third');
-    await vi.waitFor(() => expect(apps).toEqual(['second', 'third']));
+    await eventually(() => expect(apps).toEqual(['second', 'third']));
   });
 });

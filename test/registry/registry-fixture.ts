@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach } from 'vitest';
+import { afterEach, beforeEach, vi } from 'vitest';
 import { openEmbeddedRegistry } from '../../src/registry/embedded/embedded-registry.js';
 import type {
   EmbeddedRegistry,
@@ -85,3 +85,6 @@ export function recorder(): {
     last: () => lists.at(-1) ?? ['(never told)'],
   };
 }
+
+/** Waits for what an event or a timer brings about, also on a machine that is busy. */
+export const eventually = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000 });

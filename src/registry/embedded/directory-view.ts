@@ -130,10 +130,17 @@ export class DirectoryView {
   }
 
   async #identify(): Promise<string> {
-    const { mode, dev, ino, birthtimeNs } = await stat(this.directory, { bigint: true });
+    const { mode, uid, gid, dev, ino, birthtimeNs } = await stat(this.directory, { bigint: true });
     if ((mode & 0o002n) !== 0n) {
       throw new Error(
         `${this.directory} may be written by everyone, who could redirect requests so; chmod o-w it`,
+      );
+    }
+    const isOurs = uid === 0n || Number(uid) === process.getuid?.();
+    const isShared = (mode & 0o020n) !== 0n && (process.getgroups?.().includes(Number(gid)) ?? false);
+    if (!isOurs && !isShared) {
+      throw new Error(
+        `${this.directory} belongs to user ${uid}, who could redirect requests; share it through a group`,
       );
     }
     return `${dev}:${ino}:${birthtimeNs}`;
