@@ -21,6 +21,7 @@ enum class CommandType : uint8_t {
   kReadStats = 9,
   kAwaitIdle = 10,
   kCloseListener = 11,
+  kSetTimeouts = 12,
 };
 
 Direction read_direction(ByteReader* in) { return in->u8() == 0 ? Direction::kOutbound : Direction::kInbound; }
@@ -137,6 +138,12 @@ std::optional<Command> read_command(uint8_t type, ByteReader* in) {
       return AwaitIdle{in->u32()};
     case CommandType::kCloseListener:
       return CloseListener{in->u32()};
+    case CommandType::kSetTimeouts: {
+      SetTimeouts command;
+      command.default_ms = in->u32();
+      command.max_ms = in->u32();
+      return command;
+    }
   }
   return std::nullopt;
 }

@@ -77,6 +77,10 @@ struct AwaitIdle {
 struct CloseListener {
   uint32_t id = 0;
 };
+struct SetTimeouts {
+  uint32_t default_ms = 0;
+  uint32_t max_ms = 0;
+};
 /// Not decoded from bytes: made by the port, which opens sockets on its own thread so that errors have a caller.
 struct AddListener {
   uint32_t id = 0;
@@ -86,7 +90,7 @@ struct AddListener {
 };
 
 using Command = std::variant<SetCluster, RemoveCluster, SetService, SetFlow, RemoveService, Resolve, CloseLink, GoAway,
-                             ReadStats, AwaitIdle, CloseListener, AddListener>;
+                             ReadStats, AwaitIdle, CloseListener, SetTimeouts, AddListener>;
 
 /// Appends the batch's commands to `out`, or says what is wrong with it and leaves `out` alone.
 Result<Unit> decode_commands(const uint8_t* bytes, size_t n, std::vector<Command>* out);

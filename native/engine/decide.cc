@@ -215,6 +215,12 @@ void Engine::on_go_away(Link* link, const Frame& frame) {
 void Engine::on_command(ReadStats& command) { report_stats(command.id); }
 void Engine::on_command(AwaitIdle& command) { idle_questions_.push_back(command.id); }
 
+/// For requests that come from now on.
+void Engine::on_command(SetTimeouts& command) {
+  options_.default_timeout_ms = command.default_ms;
+  options_.max_timeout_ms = command.max_ms;
+}
+
 void Engine::on_command(AddListener& command) {
   uint32_t slot = 0;
   while (slot < listeners_.size() && listeners_[slot].live) slot++;

@@ -166,6 +166,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void on_command(ReadStats& command);
   void on_command(AwaitIdle& command);
   void on_command(CloseListener& command);
+  void on_command(SetTimeouts& command);
   void on_command(AddListener& command);
   void resolve_one(uint32_t parked, Resolve& verdict);
   void on_go_away(Link* link, const Frame& frame);

@@ -1,0 +1,84 @@
+// The agent's own service, `ringside.agent`: what its apps ask of the agent itself (docs/wire-format.md). Bodies are JSON from an app that may be
+// hostile, so they are checked like any other input.
+import { Buffer } from 'node:buffer';
+import { z } from 'zod';
+import { MeshError, errorText } from '../base/errors.js';
+import { Status } from '../base/status.js';
+import type { Verdict } from '../native/engine-commands.js';
+import { emptyHeader, encodeHeader } from '../protocol/header.js';
+import type { Inbound } from './inbound.js';
+
+const maxNameBytes = 256;
+// eslint-disable-next-line no-control-regex
+const control = /[\u0000-\u001f\u007f]/;
+const name = z
+  .string()
+  .refine(
+    (text) => Buffer.byteLength(text) <= maxNameBytes && !control.test(text),
+    'at most 256 bytes, no control characters',
+  );
+const offer = z.object({
+  service: name
+    .refine((text) => text.length > 0, 'must not be empty')
+    .refine((text) => text !== 'ringside.agent', 'is the name of the agent itself'),
+  group: name.default(''),
+  version: name.default(''),
+  weight: z.int().min(0).max(1_000_000).default(100),
+});
+
+/** Answers control requests. */
+export class Control {
+  constructor(private readonly inbound: Inbound) {}
+
+  /** The answer to one request of the app behind `link`; never rejects. */
+  async answer(link: number, method: string, body: Buffer): Promise<Verdict> {
+    try {
+      return reply(await this.#run(link, method, body));
+    } catch (error) {
+      const known = error instanceof MeshError ? error : new MeshError('INTERNAL', errorText(error));
+      return { kind: 'answer', code: known.code, header: statusHeader(known.message) };
+    }
+  }
+
+  async #run(link: number, method: string, body: Buffer): Promise<object> {
+    switch (method) {
+      case 'publish':
+        return { instance: await this.inbound.publish(link, parse(offer, body)) };
+      case 'unpublish':
+        await this.inbound.unpublish(link, parse(offer, body));
+        return {};
+      default:
+        throw new MeshError(
+          'UNIMPLEMENTED',
+          `ringside.agent has no method "${method}": publish or unpublish`,
+          {
+            mayHaveRun: false,
+          },
+        );
+    }
+  }
+}
+
+function reply(value: object): Verdict {
+  return { kind: 'answer', code: Status.OK, body: Buffer.from(JSON.stringify(value)) };
+}
+
+function statusHeader(text: string): Buffer {
+  return encodeHeader({ ...emptyHeader(), statusMessage: text.slice(0, 1024) });
+}
+
+function parse<T>(schema: z.ZodType<T>, body: Buffer): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch (cause) {
+    throw new MeshError('INVALID_ARGUMENT', `the body is not JSON: ${errorText(cause)}`, { cause });
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new MeshError(
+    'INVALID_ARGUMENT',
+    `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is malformed'}`,
+  );
+}

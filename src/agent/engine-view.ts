@@ -1,0 +1,71 @@
+// The running agent as the admin server sees it: the engine's statistics in the words of src/admin/agent-view.ts.
+import type { AgentView, ClusterView, FlowView, LinkView, ReadyView } from '../admin/agent-view.js';
+import type { AgentConfig } from '../config/resolve-config.js';
+import type { Engine } from '../native/engine.js';
+import type { EngineStats } from '../native/engine-stats.js';
+import { summarize } from '../observe/sketch.js';
+import type { ServiceRoutes } from './service-routes.js';
+
+/** What the view asks the agent for. */
+export interface ViewedAgent {
+  readonly engine: Engine;
+  readonly outboundRoutes: ServiceRoutes;
+  readonly inboundRoutes: ServiceRoutes;
+  readonly config: AgentConfig;
+  ready(): ReadyView;
+}
+
+/** A view of a running agent; each call asks the engine, calls at the same moment share one answer. */
+export function viewOf(agent: ViewedAgent): AgentView {
+  let asking: Promise<EngineStats> | undefined;
+  const stats = (): Promise<EngineStats> => {
+    asking ??= agent.engine.stats().finally(() => (asking = undefined));
+    return asking;
+  };
+  return {
+    ready: () => Promise.resolve(agent.ready()),
+    config: () => Promise.resolve(agent.config),
+    links: async () => (await stats()).links.map(linkView),
+    clusters: async () => clusterViews(await stats(), agent),
+    flows: async () => (await stats()).flows.map(flowView),
+    counters: async () => (await stats()).counters,
+    limits: async () => (await stats()).limits,
+  };
+}
+
+function linkView({ link, pendingUp, pendingDown, ...rest }: EngineStats['links'][number]): LinkView {
+  return { id: String(link), ...rest, pending: pendingUp + pendingDown };
+}
+
+function clusterViews({ clusters, links }: EngineStats, agent: ViewedAgent): ClusterView[] {
+  const linkOf = new Map(links.map((link) => [link.peer, String(link.link)]));
+  return clusters.map(({ id, direction, balancer, service, group, endpoints }) => {
+    const routes = direction === 'outbound' ? agent.outboundRoutes : agent.inboundRoutes;
+    return {
+      ...{ id: String(id), direction, balancer, service, group },
+      endpoints: endpoints.map((endpoint) => ({
+        id: routes.keyOf(endpoint.instanceId) ?? String(endpoint.instanceId),
+        address: endpoint.local ? null : endpoint.where,
+        link: linkOf.get(endpoint.where) ?? null,
+        weight: endpoint.weight,
+        inFlight: endpoint.inFlight,
+        state: endpoint.state,
+        requests: endpoint.requests,
+        failures: endpoint.failures,
+      })),
+    };
+  });
+}
+
+function flowView(flow: EngineStats['flows'][number]): FlowView {
+  const { direction, service, values, action, upcall, cluster, requests, byStatus } = flow;
+  return {
+    ...{ direction, service, requests, byStatus },
+    ...(values.method === undefined ? {} : { method: values.method }),
+    ...(values.group === undefined ? {} : { group: values.group }),
+    cluster: action === 'forward' ? String(cluster) : null,
+    flags: [action, ...(upcall ? ['filter'] : [])],
+    latency: summarize(flow.latency, flow.latencySumUs),
+    sketch: flow.latency,
+  };
+}

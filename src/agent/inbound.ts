@@ -1,0 +1,165 @@
+// What this agent's apps serve: publications made over their links, registered under the agent's own address, and the local
+// clusters behind them. A publication ends with its link. Ending one gracefully goes in an order that loses no
+// request: out of the registry, go-away to the other agents, and only then out of the local cluster.
+import { randomUUID } from 'node:crypto';
+import { MeshError } from '../base/errors.js';
+import type { Engine } from '../native/engine.js';
+import { takesIn } from '../policy/endpoints-of.js';
+import { MESH_PROTOCOL } from '../registry/instance.js';
+import type { Registration, Registry } from '../registry/registry.js';
+import type { ServiceRoutes } from './service-routes.js';
+
+/** What an app says about a service it offers. */
+export interface Offer {
+  readonly service: string;
+  readonly group: string;
+  readonly version: string;
+  /** 0 to 1,000,000; 100 is usual. */
+  readonly weight: number;
+}
+
+interface Publication extends Offer {
+  readonly link: number;
+  readonly key: string;
+  registration: Registration | undefined;
+  ended: boolean;
+}
+
+/** Where other agents reach this one. */
+export interface Advertised {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** How long peers may take to acknowledge a go-away. */
+const goAwayTimeoutMs = 2_000;
+/** How long an instance that left the registry still takes requests where a go-away would say too much. */
+const leaveGraceMs = 1_000;
+/** Services without a publication that are remembered, so that late requests are refused without asking. */
+const maxServicesLeft = 1_024;
+
+/** See the file's head. */
+export class Inbound {
+  readonly #publications = new Set<Publication>();
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly routes: ServiceRoutes,
+    private readonly registry: Registry,
+    private readonly app: string,
+    private readonly advertised: Advertised,
+    private readonly maxPublications: number,
+    private readonly onTrouble: (message: string, error: unknown) => void,
+  ) {}
+
+  get size(): number {
+    return this.#publications.size;
+  }
+
+  /** The local cluster for requests to a service, or undefined if no app of this agent ever published it. */
+  clusterOf(service: string, selector: { group: string; version: string }): number | undefined {
+    return this.routes.ensure(service, selector);
+  }
+
+  /**
+   * Publishes what the app behind `link` offers; publishing it again replaces the earlier offer.
+   * @returns the instance's id in the registry
+   * @throws MeshError
+   */
+  async publish(link: number, offer: Offer): Promise<string> {
+    const earlier = this.#find(link, offer);
+    if (earlier === undefined && this.#publications.size >= this.maxPublications) {
+      throw new MeshError(
+        'RESOURCE_EXHAUSTED',
+        `this agent's apps publish ${this.maxPublications} instances already (limits.publications)`,
+        { mayHaveRun: false },
+      );
+    }
+    const id = randomUUID();
+    const publication: Publication = { ...offer, link, key: id, registration: undefined, ended: false };
+    this.#publications.add(publication);
+    // First reachable here, then findable by others.
+    this.#send(offer.service);
+    try {
+      publication.registration = await this.registry.register({
+        id,
+        service: offer.service,
+        group: offer.group,
+        version: offer.version,
+        host: this.advertised.host,
+        port: this.advertised.port,
+        weight: offer.weight,
+        zone: '',
+        protocols: [MESH_PROTOCOL],
+        metadata: {},
+        app: this.app,
+        epoch: Date.now(),
+      });
+    } catch (error) {
+      this.#forget(publication);
+      throw error;
+    }
+    if (publication.ended) await publication.registration.deregister(); // its link went meanwhile
+    if (earlier !== undefined) {
+      await earlier.registration?.deregister();
+      this.#forget(earlier);
+    }
+    return id;
+  }
+
+  /** Ends a publication so that no request is lost; resolves when the app gets no new ones. */
+  async unpublish(link: number, offer: Pick<Offer, 'service' | 'group'>): Promise<void> {
+    const publication = this.#find(link, offer);
+    if (publication === undefined) return;
+    await publication.registration?.deregister();
+    const others = [...this.#publications].filter((p) => p !== publication && p.service === offer.service);
+    if (others.length === 0) {
+      await this.engine.goAway(offer.service, goAwayTimeoutMs);
+    } else if (!others.some((other) => takesIn(publication.group, other.group))) {
+      await new Promise((resolve) => setTimeout(resolve, leaveGraceMs));
+    }
+    this.#forget(publication);
+    this.engine.flush();
+  }
+
+  /** A link is gone: what it published ends at once. */
+  linkDown(link: number): void {
+    for (const publication of this.#publications) {
+      if (publication.link !== link) continue;
+      this.#forget(publication);
+      publication.registration?.deregister().catch((error: unknown) => {
+        this.onTrouble(`could not take ${publication.service} out of the registry`, error);
+      });
+    }
+  }
+
+  /** Takes everything out of the registry; requests that still come are served. */
+  async deregisterAll(): Promise<void> {
+    await Promise.all([...this.#publications].map((publication) => publication.registration?.deregister()));
+  }
+
+  #find(link: number, { service, group }: Pick<Offer, 'service' | 'group'>): Publication | undefined {
+    for (const p of this.#publications) {
+      if (p.link === link && p.service === service && p.group === group) return p;
+    }
+    return undefined;
+  }
+
+  #forget(publication: Publication): void {
+    publication.ended = true;
+    this.#publications.delete(publication);
+    this.#send(publication.service);
+  }
+
+  #send(service: string): void {
+    if (!this.routes.has(service) && this.routes.size >= this.maxPublications + maxServicesLeft) {
+      const unused = this.routes.anEmptyService();
+      if (unused !== undefined) this.routes.remove(unused);
+    }
+    this.routes.add(service);
+    const candidates = [...this.#publications]
+      .filter((p) => p.service === service)
+      .map(({ key, group, version, link, weight }) => ({ key, group, version, endpoint: { link, weight } }));
+    this.routes.setCandidates(service, candidates);
+  }
+}

@@ -1,0 +1,57 @@
+// Calls of this agent's apps to others: which services are watched in the registry, and their way into the engine's clusters.
+// A service is watched from its first call on; names that no instance serves make room when there are too many.
+import { endpointsOf } from '../policy/endpoints-of.js';
+import { MESH_PROTOCOL } from '../registry/instance.js';
+import type { Instance } from '../registry/instance.js';
+import type { Registry } from '../registry/registry.js';
+import type { Candidate, Selector, ServiceRoutes } from './service-routes.js';
+
+/** See the file's head. */
+export class Outbound {
+  readonly #watches = new Map<string, () => void>();
+
+  constructor(
+    private readonly routes: ServiceRoutes,
+    private readonly registry: Registry,
+    private readonly maxServices: number,
+  ) {}
+
+  /**
+   * The cluster for requests to a service, watched from now on.
+   * @returns undefined if too many services are in use, or too many groups of this one
+   */
+  clusterOf(service: string, selector: Selector): number | undefined {
+    if (!this.routes.has(service) && !this.#watch(service)) return undefined;
+    return this.routes.ensure(service, selector);
+  }
+
+  close(): void {
+    for (const end of this.#watches.values()) end();
+    this.#watches.clear();
+  }
+
+  #watch(service: string): boolean {
+    if (this.routes.size >= this.maxServices) {
+      const unused = this.routes.anEmptyService();
+      if (unused === undefined) return false;
+      this.#watches.get(unused)?.();
+      this.#watches.delete(unused);
+      this.routes.remove(unused);
+    }
+    this.routes.add(service);
+    const end = this.registry.watch(service, undefined, (instances) => {
+      this.routes.setCandidates(service, candidatesOf(instances));
+    });
+    this.#watches.set(service, end);
+    return true;
+  }
+}
+
+function candidatesOf(instances: readonly Instance[]): Candidate[] {
+  const byId = new Map(instances.map((instance) => [instance.id, instance]));
+  return endpointsOf(instances, { protocol: MESH_PROTOCOL }).map(({ id, host, port, weight }) => {
+    const { group, version, epoch } = byId.get(id) as Instance;
+    const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+    return { key: `${id}@${epoch}`, group, version, endpoint: { address, weight } };
+  });
+}

@@ -1,0 +1,187 @@
+// The clusters and flows of one direction: for each service that somebody asked for, one cluster per group and version that
+// requests named. Candidates (registered instances outbound, published apps inbound) come in whole lists; what the engine
+// has is replaced whole. Bounded: names that nobody serves make room first.
+import type { KeySpec } from '../native/engine-commands.js';
+import type { Engine } from '../native/engine.js';
+import type { EndpointCommand, EngineDirection } from '../native/engine-commands.js';
+import { takesIn } from '../policy/endpoints-of.js';
+
+/** Something that can take requests of a service. */
+export interface Candidate {
+  /** Names it for good: another start of the same app is another candidate. */
+  readonly key: string;
+  readonly group: string;
+  readonly version: string;
+  readonly endpoint: Omit<EndpointCommand, 'instanceId'>;
+}
+
+/** What a request says about the instances that may serve it. */
+export interface Selector {
+  readonly group: string;
+  readonly version: string;
+}
+
+/** What a flow needs besides its cluster. */
+export interface RoutePolicy {
+  balancerOf(service: string): 'p2c' | 'round-robin';
+  hasFilter(direction: EngineDirection, service: string): boolean;
+}
+
+interface Route extends Selector {
+  readonly cluster: number;
+}
+
+interface Service {
+  candidates: readonly Candidate[];
+  readonly routes: Map<string, Route>;
+}
+
+/** Numbers that the engine knows clusters and instances by; one of these serves both directions. */
+export class EngineIds {
+  #nextCluster = 1;
+  #nextInstance = 1;
+  cluster(): number {
+    return this.#nextCluster++;
+  }
+  instance(): number {
+    return this.#nextInstance++;
+  }
+}
+
+const keySpec: KeySpec = { group: true, version: true };
+/** Groups and versions of one service that have clusters of their own. */
+const maxRoutesPerService = 64;
+
+/** See the file's head. */
+export class ServiceRoutes {
+  readonly #services = new Map<string, Service>();
+  readonly #instanceIds = new Map<string, number>();
+
+  constructor(
+    readonly direction: EngineDirection,
+    private readonly engine: Engine,
+    private readonly ids: EngineIds,
+    private readonly policy: RoutePolicy,
+  ) {}
+
+  has(service: string): boolean {
+    return this.#services.has(service);
+  }
+  get size(): number {
+    return this.#services.size;
+  }
+
+  /** A service that has no candidates, the longest known first; undefined if all have some. */
+  anEmptyService(): string | undefined {
+    for (const [name, service] of this.#services) if (service.candidates.length === 0) return name;
+    return undefined;
+  }
+
+  add(service: string): void {
+    if (this.#services.has(service)) return;
+    this.#services.set(service, { candidates: [], routes: new Map() });
+    this.engine.commands.setService(this.direction, service, keySpec);
+  }
+
+  /** Replaces the candidates of a service that was added; its clusters follow at once. */
+  setCandidates(service: string, candidates: readonly Candidate[]): void {
+    const known = this.#services.get(service);
+    if (known === undefined) return;
+    const gone = new Set(known.candidates.map(({ key }) => key));
+    for (const { key } of candidates) gone.delete(key);
+    known.candidates = candidates;
+    for (const route of known.routes.values()) this.#sendCluster(service, known, route);
+    for (const key of gone) this.#instanceIds.delete(`${service}\n${key}`);
+  }
+
+  /**
+   * Makes sure that requests with this selector have a cluster and a flow.
+   * @returns the cluster, or undefined if the service was not added or has too many groups and versions
+   */
+  ensure(service: string, selector: Selector): number | undefined {
+    const known = this.#services.get(service);
+    if (known === undefined) return undefined;
+    const key = `${selector.group}\n${selector.version}`;
+    let route = known.routes.get(key);
+    if (route === undefined) {
+      if (known.routes.size >= maxRoutesPerService && !this.#dropEmptyRoute(known)) return undefined;
+      route = { ...selector, cluster: this.ids.cluster() };
+      known.routes.set(key, route);
+      this.#sendCluster(service, known, route);
+    }
+    // The engine may have evicted the service's spec or the flow: saying both again is cheap and always right.
+    this.engine.commands.setService(this.direction, service, keySpec);
+    this.#sendFlow(service, route);
+    return route.cluster;
+  }
+
+  /** Forgets a service: its flows and clusters go, its next request asks again. */
+  remove(service: string): void {
+    const known = this.#services.get(service);
+    if (known === undefined) return;
+    this.#services.delete(service);
+    this.engine.commands.removeService(this.direction, service);
+    for (const { cluster } of known.routes.values()) this.engine.commands.removeCluster(cluster);
+    for (const { key } of known.candidates) this.#instanceIds.delete(`${service}\n${key}`);
+  }
+
+  /** Sends everything again after a change of configuration. */
+  refresh(): void {
+    for (const [name, service] of this.#services) {
+      for (const route of service.routes.values()) {
+        this.#sendCluster(name, service, route);
+        this.#sendFlow(name, route);
+      }
+    }
+  }
+
+  /** The candidate's key behind an instance number of the engine's statistics. */
+  keyOf(instanceId: number): string | undefined {
+    for (const [key, id] of this.#instanceIds) if (id === instanceId) return key.slice(key.indexOf('\n') + 1);
+    return undefined;
+  }
+
+  #sendFlow(service: string, route: Route): void {
+    const upcall = this.policy.hasFilter(this.direction, service);
+    const action = { kind: 'forward', cluster: route.cluster, timeoutMs: 0, upcall } as const;
+    this.engine.commands.setFlow(this.direction, service, route, action);
+  }
+
+  #sendCluster(name: string, service: Service, route: Route): void {
+    const endpoints = service.candidates
+      .filter((c) => takesIn(route.group, c.group) && takesIn(route.version, c.version))
+      .map((c) => ({ ...c.endpoint, instanceId: this.#instanceId(name, c.key) }));
+    this.engine.commands.setCluster({
+      id: route.cluster,
+      direction: this.direction,
+      balancer: this.policy.balancerOf(name),
+      service: name,
+      group: route.group,
+      endpoints,
+    });
+  }
+
+  #instanceId(service: string, candidate: string): number {
+    const key = `${service}\n${candidate}`;
+    let id = this.#instanceIds.get(key);
+    if (id === undefined) {
+      id = this.ids.instance();
+      this.#instanceIds.set(key, id);
+    }
+    return id;
+  }
+
+  /** Makes room: a group or version that nobody serves loses its cluster. */
+  #dropEmptyRoute(service: Service): boolean {
+    for (const [key, route] of service.routes) {
+      const served = service.candidates.some(
+        (c) => takesIn(route.group, c.group) && takesIn(route.version, c.version),
+      );
+      if (served) continue;
+      service.routes.delete(key);
+      this.engine.commands.removeCluster(route.cluster);
+      return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+// The command `ringside`: the composition root, where everything meets. Each subcommand has a file of its own that
+// is loaded when it is asked for, so that `--help` and small commands start quickly.
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { errorText } from '../base/errors.js';
+import { ExitError } from './exit-error.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('ringside')
+  .description('A service-mesh data plane: an agent beside every application, reached over shared memory.')
+  .version(version)
+  .showHelpAfterError('(add --help for more)');
+
+const agentOption = (): Option =>
+  new Option('--agent <address>', "the agent's unix socket, or tcp://host:port").env('RINGSIDE_AGENT');
+const transportOption = (): Option =>
+  new Option('--transport <kind>', 'way to the agent')
+    .choices(['auto', 'shm', 'unix', 'tcp'])
+    .env('RINGSIDE_TRANSPORT');
+const adminOption = (): Option =>
+  new Option('--admin <url>', "the agent's admin address")
+    .default('http://127.0.0.1:15102')
+    .env('RINGSIDE_ADMIN');
+
+program
+  .command('agent')
+  .description(
+    'Run the agent until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.',
+  )
+  .option('-c, --config <file>', 'configuration in YAML (docs/configuration.md); without it all defaults')
+  .option('--check', 'check the configuration and exit')
+  .action(async (options: { config?: string; check?: boolean }) => {
+    const { runAgent } = await import('./run-agent.js');
+    await runAgent(options);
+  });
+
+program
+  .command('call')
+  .description('Call a method of a service through the agent, as curl does for HTTP.')
+  .argument('<service>')
+  .argument('<method>')
+  .option('-b, --body <text>', 'body of the request; @file reads a file, - standard input', '')
+  .option('-t, --timeout <ms>', 'deadline', positiveNumber, 5000)
+  .option('-g, --group <name>', 'group of the service')
+  .option('-a, --attach <key=value>', 'attachment; may be repeated', collect, [])
+  .option('--one-way', 'do not wait for an answer')
+  .option('--json', 'print one JSON object with status, body, attachments and time taken')
+  .addOption(agentOption())
+  .addOption(transportOption())
+  .action(async (service: string, method: string, options) => {
+    const { runCall } = await import('./run-call.js');
+    await runCall(service, method, options);
+  });
+
+program
+  .command('serve-echo')
+  .description('Publish a service whose every method answers with its own body; ends on SIGTERM.')
+  .requiredOption('-s, --service <name>', 'name to publish')
+  .option('-g, --group <name>', 'group to publish it in')
+  .option('--listen <host:port>', 'serve without an agent, on this address')
+  .addOption(agentOption())
+  .addOption(transportOption())
+  .option('--json', 'print one JSON line when it serves')
+  .action(async (options) => {
+    const { runServeEcho } = await import('./run-serve-echo.js');
+    await runServeEcho(options);
+  });
+
+program
+  .command('status')
+  .description('Show an agent: its links and their transports, clusters, flows, counters and limits.')
+  .addOption(adminOption())
+  .option('--json', 'print everything as one JSON object')
+  .action(async (options: { admin: string; json?: boolean }) => {
+    const { runStatus } = await import('./run-status.js');
+    await runStatus(options);
+  });
+
+program
+  .command('demo')
+  .description(
+    'The main job on real processes: two agents and two applications, measured beside a direct connection.',
+  )
+  .option('--seconds <n>', 'time of measuring for each path', positiveNumber, 8)
+  .option('--rate <n>', 'calls per second', positiveNumber, 1000)
+  .option('--body <bytes>', 'size of the body', positiveNumber, 1024)
+  .option('--rounds <n>', 'how often the paths take turns', positiveNumber, 4)
+  .option('--json', 'print one JSON object')
+  .action(async (options) => {
+    const { runDemo } = await import('./demo/run-demo.js');
+    await runDemo(options);
+  });
+
+program.command('demo-server', { hidden: true }).action(async () => {
+  const { runDemoServer } = await import('./demo/demo-server.js');
+  await runDemoServer();
+});
+program.command('demo-client', { hidden: true }).action(async () => {
+  const { runDemoClient } = await import('./demo/demo-client.js');
+  await runDemoClient();
+});
+
+function positiveNumber(text: string): number {
+  const number = Number(text);
+  if (!(number > 0 && Number.isFinite(number)))
+    throw new InvalidArgumentError('It must be a number above 0.');
+  return number;
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof ExitError && error.message === ''))
+    process.stderr.write(`ringside: ${errorText(error)}\n`);
+  process.exitCode = error instanceof ExitError ? error.exitCode : 1;
+}

@@ -1,0 +1,39 @@
+// `ringside serve-echo`: a service to try things with. Ends gracefully on SIGTERM and SIGINT.
+import { serve } from '../sdk/connect.js';
+import type { MeshOptions } from '../sdk/types.js';
+
+export interface ServeEchoOptions {
+  service: string;
+  group?: string;
+  listen?: string;
+  agent?: string;
+  transport?: Exclude<MeshOptions['transport'], undefined>;
+  json?: boolean;
+}
+
+export async function runServeEcho(options: ServeEchoOptions): Promise<void> {
+  const stopped = new Promise<void>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  const server = await serve({
+    app: 'ringside-echo',
+    service: options.service,
+    methods: (request) => request.body,
+    ...(options.group === undefined ? {} : { group: options.group }),
+    ...(options.agent === undefined ? {} : { agent: options.agent }),
+    ...(options.transport === undefined ? {} : { transport: options.transport }),
+    ...(options.listen === undefined ? {} : { mesh: false, listen: options.listen }),
+  });
+  const { service } = options;
+  const way = options.listen === undefined ? { transport: server.transport } : { address: server.address };
+  if (process.send) process.send({ ready: true, ...way });
+  process.disconnect?.();
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ service, ...way })}\n`
+      : `serving ${service} ${'transport' in way ? `over ${way.transport}` : `on ${String(way.address)}`}\n`,
+  );
+  await stopped;
+  await server.close();
+}

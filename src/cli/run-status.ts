@@ -1,0 +1,94 @@
+// `ringside status`: what the agent's admin server knows, as tables for people or as one JSON object.
+import Table from 'cli-table3';
+import { errorText } from '../base/errors.js';
+import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../admin/agent-view.js';
+import { ExitError } from './exit-error.js';
+
+const askTimeoutMs = 5_000;
+
+export async function runStatus({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
+  const ask = async <T>(path: string): Promise<T> => {
+    let response: Response;
+    try {
+      response = await fetch(new URL(path, admin), { signal: AbortSignal.timeout(askTimeoutMs) });
+    } catch (error) {
+      const cause = error instanceof Error && error.cause !== undefined ? `: ${errorText(error.cause)}` : '';
+      throw new ExitError(
+        `no agent answers at ${admin} (${errorText(error)}${cause}); its admin.host and admin.port say where`,
+        1,
+      );
+    }
+    return (await response.json()) as T;
+  };
+  const [ready, links, clusters, flows, counters, limits] = await Promise.all([
+    ask<ReadyView>('/ready'),
+    ask<LinkView[]>('/links'),
+    ask<ClusterView[]>('/clusters'),
+    ask<FlowView[]>('/flows'),
+    ask<Record<string, number>>('/counters'),
+    ask<LimitView[]>('/limits'),
+  ]);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ready, links, clusters, flows, counters, limits })}\n`);
+    return;
+  }
+  print(ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`);
+  section(
+    'links',
+    ['id', 'kind', 'role', 'app', 'peer', 'state', 'requests in', 'replies out', 'pending', 'queued B'],
+    links.map((l) => [
+      ...[l.id, l.kind, l.role, l.app, l.peer, l.state],
+      ...[l.requestsIn, l.responsesOut, l.pending, l.outboundBytes],
+    ]),
+  );
+  section(
+    'clusters',
+    ['direction', 'service', 'group', 'balancer', 'endpoint', 'state', 'in flight', 'requests', 'failures'],
+    clusters.flatMap((c) =>
+      c.endpoints.length === 0
+        ? [[c.direction, c.service, c.group, c.balancer, '(none)', '', '', '', '']]
+        : c.endpoints.map((e) => [
+            ...[
+              c.direction,
+              c.service,
+              c.group,
+              c.balancer,
+              e.address ?? `app on link ${e.link ?? '?'}`,
+              e.state,
+            ],
+            ...[e.inFlight, e.requests, e.failures],
+          ]),
+    ),
+  );
+  section(
+    'flows',
+    ['direction', 'service', 'group', 'flags', 'requests', 'failed', 'p50 µs', 'p99 µs'],
+    flows.map((f) => [
+      ...[f.direction, f.service, f.group ?? '', f.flags.join(' '), f.requests],
+      f.byStatus.slice(1).reduce((total, count) => total + count, 0),
+      ...[Math.round(f.latency.p50Us), Math.round(f.latency.p99Us)],
+    ]),
+  );
+  section(
+    'limits',
+    ['limit', 'used', 'max'],
+    limits.map(({ name, used, max }) => [name, used, max]),
+  );
+  section(
+    'counters',
+    ['counter', 'value'],
+    Object.entries(counters).filter(([, value]) => value > 0),
+  );
+}
+
+function section(title: string, head: string[], rows: (string | number)[][]): void {
+  print(`\n${title}${rows.length === 0 ? ': none' : ''}`);
+  if (rows.length === 0) return;
+  const table = new Table({ head, style: { head: [], border: [], compact: true } });
+  table.push(...rows);
+  print(table.toString());
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,116 @@
+// Decodes the batches of events that the engine hands over (native/engine/report.cc is the other side). They come from
+// our own native code, so a batch that does not decode is a bug and throws.
+import type { Buffer } from 'node:buffer';
+import type { EngineDirection } from './engine-commands.js';
+import type { EngineStats } from './engine-stats.js';
+import { readStats } from './engine-stats.js';
+import { BatchReader } from './batch-reader.js';
+
+/** Why the engine asks: it has no flow, a user's filter looks at each request, or the request is for the agent itself. */
+export type UpcallKind = 'miss' | 'filter' | 'control';
+/** What a link is made of. */
+export type LinkKind = 'shm' | 'unix' | 'tcp';
+/** Who is at its other end: an app of this agent, an agent that connected here, an agent we connected to. */
+export type LinkRole = 'app' | 'peer' | 'upstream';
+
+/** One event of the engine. */
+export type EngineEvent =
+  | {
+      type: 'upcall';
+      token: number;
+      kind: UpcallKind;
+      direction: EngineDirection;
+      link: number;
+      oneWay: boolean;
+      timeoutMs: number;
+      header: Buffer;
+      /** Only of control requests. */ body: Buffer;
+    }
+  | { type: 'link-up'; link: number; kind: LinkKind; role: LinkRole; peer: string; app: string }
+  | { type: 'link-down'; link: number; reason: string }
+  | { type: 'go-away-done'; id: number; acked: number; missed: number }
+  | { type: 'stats'; id: number; stats: EngineStats }
+  | { type: 'idle'; id: number }
+  | {
+      /** A slow or failed request. */ type: 'record';
+      status: number;
+      latencyUs: number;
+      direction: EngineDirection;
+      service: string;
+      /** Address of the next hop; empty where it is gone. */ upstream: string;
+      sourceApp: string;
+      text: string;
+    }
+  | { type: 'listener-problem'; listener: number; text: string };
+
+const upcallKinds = ['miss', 'filter', 'control'] as const;
+export const linkKinds = ['shm', 'unix', 'tcp'] as const;
+export const linkRoles = ['app', 'peer', 'upstream'] as const;
+export const directions = ['outbound', 'inbound'] as const;
+const oneWayType = 3;
+
+/** All events of a batch, in order. Buffers in them are slices of it. */
+export function* decodeEvents(batch: Buffer): Generator<EngineEvent> {
+  const events = new BatchReader(batch);
+  while (events.left > 0) {
+    const code = events.u8();
+    yield decodeEvent(code, new BatchReader(events.bytes()));
+  }
+}
+
+function decodeEvent(code: number, from: BatchReader): EngineEvent {
+  switch (code) {
+    case 1: {
+      const token = from.u64();
+      const kind = from.oneOf(upcallKinds);
+      const direction = from.oneOf(directions);
+      const link = from.u64();
+      const oneWay = from.u8() === oneWayType;
+      return {
+        type: 'upcall',
+        token,
+        kind,
+        direction,
+        link,
+        oneWay,
+        timeoutMs: from.u32(),
+        header: from.bytes(),
+        body: from.bytes(),
+      };
+    }
+    case 2:
+      return {
+        type: 'link-up',
+        link: from.u64(),
+        kind: from.oneOf(linkKinds),
+        role: from.oneOf(linkRoles),
+        peer: from.text(),
+        app: from.text(),
+      };
+    case 3:
+      return { type: 'link-down', link: from.u64(), reason: from.text() };
+    case 4:
+      return { type: 'go-away-done', id: from.u32(), acked: from.u32(), missed: from.u32() };
+    case 5:
+      return { type: 'stats', id: from.u32(), stats: readStats(from) };
+    case 6:
+      return { type: 'idle', id: from.u32() };
+    case 7:
+      return {
+        type: 'record',
+        status: from.u8(),
+        latencyUs: from.f64(),
+        direction: from.oneOf(directions),
+        service: from.text(),
+        upstream: from.text(),
+        sourceApp: from.text(),
+        text: from.text(),
+      };
+    case 8:
+      return { type: 'listener-problem', listener: from.u32(), text: from.text() };
+    default:
+      throw new Error(
+        `the engine sent an event of unknown type ${code}: addon and dist/ are of different builds`,
+      );
+  }
+}

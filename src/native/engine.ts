@@ -1,0 +1,147 @@
+// The engine for the rest of the agent: commands in, events out, questions as promises. The only file that knows the addon's
+// `Engine`. Commands said in one tick of the event loop cross in one batch.
+import type { Buffer } from 'node:buffer';
+import { CommandBatch } from './engine-commands.js';
+import type { EngineEvent } from './engine-events.js';
+import { decodeEvents } from './engine-events.js';
+import type { EngineStats } from './engine-stats.js';
+import { loadAddon } from './load.js';
+
+/** Fixed while the engine runs; bounds and timeouts of docs/configuration.md. */
+export interface EngineOptions {
+  app: string;
+  loopbackToken?: string;
+  shmEnabled: boolean;
+  ringBytes: number;
+  allowUids: readonly number[];
+  maxLinks: number;
+  maxLinksPerUid: number;
+  maxPending: number;
+  maxParked: number;
+  maxParkedBytes: number;
+  maxFlows: number;
+  maxClusters: number;
+  maxOutboundBytes: number;
+  upcallsPerSecondPerLink: number;
+  defaultTimeoutMs: number;
+  maxTimeoutMs: number;
+  connectTimeoutMs: number;
+  keepaliveMs: number;
+  /** Of hashing, balancing and jitter. */
+  seed: number;
+}
+
+/** Where to listen; `role` says who connects there. */
+export type ListenSpec =
+  | { role: 'app'; path: string; mode: number; group?: number }
+  | { role: 'app' | 'peer'; host: string; port: number };
+
+/** A listening socket of the engine. */
+export interface EngineListener {
+  readonly id: number;
+  /** As bound; 0 for a unix socket. */
+  readonly port: number;
+}
+
+interface NativeEngine {
+  submit(batch: Buffer): void;
+  listen(spec: object): { id: number; port: number };
+  close(): void;
+}
+
+/** Events that are no answers to a question. */
+export type EngineNotice = Exclude<EngineEvent, { type: 'stats' | 'idle' | 'go-away-done' }>;
+
+/** See the file's head. */
+export class Engine {
+  readonly #native: NativeEngine;
+  readonly #batch = new CommandBatch();
+  readonly #questions = new Map<number, (answer: never) => void>();
+  #nextQuestion = 1;
+  #flushScheduled = false;
+  #closed = false;
+
+  /**
+   * Starts the engine's thread.
+   * @param onNotice called for each event in order; must not throw
+   * @throws Error if the addon is missing or the machine gives no descriptors
+   */
+  constructor(options: EngineOptions, onNotice: (event: EngineNotice) => void) {
+    const EngineClass = loadAddon()['Engine'] as new (
+      options: EngineOptions,
+      onEvents: (batch: Buffer) => void,
+    ) => NativeEngine;
+    this.#native = new EngineClass(options, (batch) => {
+      for (const event of decodeEvents(batch)) {
+        if (event.type === 'stats') this.#answer(event.id, event.stats);
+        else if (event.type === 'idle') this.#answer(event.id, undefined);
+        else if (event.type === 'go-away-done') this.#answer(event.id, event);
+        else onNotice(event);
+      }
+    });
+  }
+
+  /** The batch that is submitted at the end of this tick. */
+  get commands(): CommandBatch {
+    if (!this.#flushScheduled && !this.#closed) {
+      this.#flushScheduled = true;
+      queueMicrotask(() => this.flush());
+    }
+    return this.#batch;
+  }
+
+  /** Submits what was said so far, without waiting for the end of the tick. */
+  flush(): void {
+    this.#flushScheduled = false;
+    if (this.#closed || this.#batch.isEmpty) return;
+    this.#native.submit(this.#batch.take());
+  }
+
+  /** @throws Error saying why the address cannot be listened on */
+  listen(spec: ListenSpec): EngineListener {
+    return this.#native.listen(spec);
+  }
+
+  /** A copy of the engine's statistics. */
+  stats(): Promise<EngineStats> {
+    return this.#ask((id) => this.commands.readStats(id));
+  }
+
+  /** Resolves once no request is pending or parked. */
+  idle(): Promise<void> {
+    return this.#ask((id) => this.commands.awaitIdle(id));
+  }
+
+  /**
+   * Asks peers (with `apps`, this agent's apps too) to send no new requests for a service, or none at all where it is
+   * ''. Resolves when all have acknowledged or after `timeoutMs`.
+   * @returns how many acknowledged, and how many did not
+   */
+  goAway(service: string, timeoutMs: number, apps = false): Promise<{ acked: number; missed: number }> {
+    return this.#ask((id) => this.commands.goAway(id, service, timeoutMs, apps));
+  }
+
+  /** Ends the thread and closes every link. Questions still open never settle; ask none afterwards. */
+  close(): void {
+    if (this.#closed) return;
+    this.flush();
+    this.#closed = true;
+    this.#native.close();
+  }
+
+  #ask<T>(say: (id: number) => void): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error('the engine is closed'));
+    return new Promise<T>((resolve) => {
+      const id = this.#nextQuestion;
+      this.#nextQuestion = (id % 0xffff_ffff) + 1;
+      this.#questions.set(id, resolve as (answer: never) => void);
+      say(id);
+    });
+  }
+
+  #answer(id: number, answer: unknown): void {
+    const resolve = this.#questions.get(id) as ((answer: unknown) => void) | undefined;
+    this.#questions.delete(id);
+    resolve?.(answer);
+  }
+}
