@@ -8,10 +8,10 @@ import { currentCall } from './call-context.js';
 import type { CallContext } from './call-context.js';
 import { CallHeaders } from './call-headers.js';
 import type { DynamicHeader } from './call-headers.js';
-import { asRefusal, refused } from './link.js';
 import type { Link } from './link.js';
 import type { LinkSource } from './link-source.js';
 import { rpcImplOf } from './protobuf-rpc.js';
+import { asRefusal, refused } from './refusal.js';
 import type { CallOptions, Reply, TransportName } from './types.js';
 
 /** Events of a client. */

@@ -45,12 +45,16 @@ export class DirectEndpoints implements LinkSource {
       return `no endpoints are given for service ${service}`;
     const { endpoints } = entry;
     const now = performance.now();
+    let probe: Link | undefined;
     for (let tried = 0; tried < endpoints.length; tried += 1) {
       const endpoint = endpoints[entry.next]!;
       entry.next = (entry.next + 1) % endpoints.length;
-      if (endpoint.link?.usable) return endpoint.link;
-      if (endpoint.restUntilMs <= now) return this.#open(endpoint);
+      const link = this.#linkOf(endpoint, now);
+      // One that failed before is opened again, but calls go elsewhere until it has answered, if there is elsewhere.
+      if (link !== undefined && (endpoint.failures === 0 || link.state === 'open')) return link;
+      probe ??= link;
     }
+    if (probe !== undefined) return probe;
     return `no endpoint of service ${service} can be reached: ${endpoints[entry.next]!.lastReason}`;
   }
 
@@ -69,6 +73,11 @@ export class DirectEndpoints implements LinkSource {
       this.#byAddress.set(key, endpoint);
     }
     return endpoint;
+  }
+
+  #linkOf(endpoint: Endpoint, nowMs: number): Link | undefined {
+    if (endpoint.link?.usable) return endpoint.link;
+    return endpoint.restUntilMs <= nowMs ? this.#open(endpoint) : undefined;
   }
 
   #open(endpoint: Endpoint): Link {

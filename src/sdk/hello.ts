@@ -3,10 +3,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { Status } from '../base/status.js';
+import { errorText } from '../base/errors.js';
+import { Status, statusName } from '../base/status.js';
 import { Flag, FrameType, encodeFrame } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
-import { encodeHeader } from '../protocol/header.js';
+import { decodeHeader, encodeHeader } from '../protocol/header.js';
 
 const packageFile = new URL('../../package.json', import.meta.url);
 const sdkVersion = (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version;
@@ -29,6 +30,26 @@ export function encodeHello(app: string, ringBytes: number, token: string | unde
     header,
     ...(token === undefined ? {} : { body: Buffer.from(token) }),
   });
+}
+
+/** What an accepting welcome said. */
+export interface Welcome {
+  /** Capacity of the rings granted; 0 is frames on the socket. */
+  value: number;
+  statusMessage: string;
+}
+
+/** Reads the first frame of the accepting side. Throws with the reason if it is no welcome, or a refusal. */
+export function readWelcome(frame: Frame): Welcome {
+  if (frame.type !== FrameType.welcome) throw new Error('protocol error: the first frame is not welcome');
+  let statusMessage: string;
+  try {
+    ({ statusMessage } = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd));
+  } catch (error) {
+    throw new Error(`protocol error: ${errorText(error)}`, { cause: error });
+  }
+  if (frame.status === Status.OK) return { value: frame.value, statusMessage };
+  throw new Error(`refused by the agent: ${statusMessage || statusName(frame.status)}`);
 }
 
 /** A direct-mode server's answer: accepted, unless it asks for a token that the hello does not bear. */

@@ -5,10 +5,10 @@
 import { Buffer } from 'node:buffer';
 import { MeshError, errorText } from '../base/errors.js';
 import { Status } from '../base/status.js';
-import { Flag, FrameType, writeFixed } from '../protocol/frame.js';
+import { FrameType, writeFixed } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
 import { FrameParser } from '../protocol/frame-parser.js';
-import { decodeHeader, encodeHeader } from '../protocol/header.js';
+import { encodeHeader } from '../protocol/header.js';
 import { fixedBytes, maxFrameBodyBytes } from '../protocol/limits.js';
 import { requestHeaderBytes, writeRequest } from './call-headers.js';
 import type { DynamicHeader } from './call-headers.js';
@@ -17,6 +17,11 @@ import { DeadlineQueue } from './deadlines.js';
 import { InboundCalls } from './inbound-call.js';
 import { Outbound } from './outbound.js';
 import { PendingCall, PendingCalls } from './pending-calls.js';
+import { readWelcome } from './hello.js';
+import type { Welcome } from './hello.js';
+import { LinkPulse } from './link-pulse.js';
+import { asRefusal, refused } from './refusal.js';
+import { settleCall } from './settle-call.js';
 import type { Reply } from './types.js';
 
 /** What a link asks of those who made it. */
@@ -42,17 +47,10 @@ export interface LinkOptions {
   onHello?: (hello: Frame) => { status: number; welcome: Buffer };
 }
 
-/** What the welcome said. */
-export interface Welcome {
-  value: number;
-  statusMessage: string;
-}
-
 /** Beyond the bound of outbound bytes, statuses and pongs may still use this much before the link is given up. */
 const outboundReserveBytes = 2 * 1024 * 1024;
 /** Bytes that are worth a write of their own before the turn ends. */
 const eagerFlushBytes = 128 * 1024;
-const maxUnansweredPings = 3;
 const answerTooLate = encodeHeader({
   statusMessage: 'the answer found maxOutboundBytes waiting on its link',
 });
@@ -71,14 +69,13 @@ export class Link {
   readonly #out = new Outbound();
   readonly #pending: PendingCalls;
   readonly #deadlines = new DeadlineQueue<PendingCall>((call) => this.#expire(call));
-  readonly #waiting = new Map<number, (answered: boolean) => void>();
+  readonly #pulse = new LinkPulse(
+    (type, id) => this.#control(type, 0, 0, id, 0),
+    (reason) => this.close(reason),
+  );
   readonly #goAways: Frame[] = [];
-  #nextControlId = 1;
   #flushScheduled = false;
   #blocked = false;
-  #heard = false;
-  #unansweredPings = 0;
-  #keepAlive: NodeJS.Timeout | undefined;
   #openTimer: NodeJS.Timeout | undefined;
   #settleOpened!: { resolve: (welcome: Welcome) => void; reject: (error: Error) => void };
   readonly #idleWaiters: (() => void)[] = [];
@@ -148,7 +145,7 @@ export class Link {
       }
       const call = new PendingCall(deadlineMs, resolve, reject);
       this.#pending.add(call);
-      const timeoutMs = Math.ceil(deadlineMs - nowMs);
+      const timeoutMs = wireTimeoutMs(deadlineMs - nowMs);
       try {
         call.frameStart = this.#out.position;
         this.#writeRequest(FrameType.request, call.idLo, call.idHi, timeoutMs, staticHeader, dynamic, body);
@@ -173,7 +170,7 @@ export class Link {
     body: Uint8Array | string,
     timeoutMs: number,
   ): void {
-    this.#writeRequest(FrameType.oneWay, 0, 0, Math.ceil(timeoutMs), staticHeader, dynamic, body);
+    this.#writeRequest(FrameType.oneWay, 0, 0, wireTimeoutMs(timeoutMs), staticHeader, dynamic, body);
   }
 
   /** Answers a request of the peer. An answer that finds too many bytes waiting becomes RESOURCE_EXHAUSTED. */
@@ -215,7 +212,8 @@ export class Link {
 
   /** Asks the peer to send no more requests; answers whether it agreed in time. */
   goAway(timeoutMs: number): Promise<boolean> {
-    return this.#ask(FrameType.goAway, timeoutMs);
+    if (this.state === 'closed') return Promise.resolve(false);
+    return this.#pulse.ask(FrameType.goAway, timeoutMs);
   }
 
   /** Called by the dispatcher when a request of the peer is answered or given up. */
@@ -231,7 +229,7 @@ export class Link {
     this.draining = true;
     if (this.state === 'open') {
       await this.#idle(timeoutMs);
-      await this.#ask(FrameType.ping, Math.min(1000, timeoutMs));
+      if (this.state === 'open') await this.#pulse.ask(FrameType.ping, Math.min(1000, timeoutMs));
     }
     this.close(reason);
   }
@@ -301,7 +299,7 @@ export class Link {
 
   #receive(bytes: Buffer, start: number, end: number): void {
     if (this.state === 'closed') return;
-    this.#heard = true;
+    this.#pulse.heard();
     const problem = this.#parser.push(bytes, this.#onFrame, start, end);
     if (problem !== undefined) this.close(`protocol error: ${problem}`);
     else if (this.kind === 'shm' && this.#parser.partialBytes > 0)
@@ -329,7 +327,7 @@ export class Link {
         break;
       case FrameType.pong:
       case FrameType.goAwayAck:
-        if (frame.idHi === 0) this.#waiting.get(frame.idLo)?.(true);
+        this.#pulse.answered(frame.idLo, frame.idHi);
         break;
       case FrameType.goAway:
         this.#askedToGo(frame);
@@ -354,23 +352,19 @@ export class Link {
       this.#open({ value: 0, statusMessage: '' });
       return;
     }
-    if (frame.type !== FrameType.welcome) return this.close('protocol error: the first frame is not welcome');
-    let statusMessage: string;
+    let welcome: Welcome;
     try {
-      statusMessage = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd).statusMessage;
+      welcome = readWelcome(frame);
     } catch (error) {
-      return this.close(`protocol error: ${errorText(error)}`);
+      return this.close(errorText(error));
     }
-    if (frame.status !== Status.OK)
-      return this.close(`refused by the agent: ${statusMessage || `status ${frame.status}`}`);
-    this.#open({ value: frame.value, statusMessage });
+    this.#open(welcome);
   }
 
   #open(welcome: Welcome): void {
     this.state = 'open';
     clearTimeout(this.#openTimer);
-    if (this.kind === 'tcp')
-      this.#keepAlive = setInterval(this.#checkAlive, this.options.keepAliveMs).unref();
+    if (this.kind === 'tcp') this.#pulse.keepAlive(this.options.keepAliveMs);
     this.#settleOpened.resolve(welcome);
   }
 
@@ -379,30 +373,8 @@ export class Link {
     if (call === undefined) return;
     this.#deadlines.remove(call);
     call.forgetSignal();
-    if (frame.status === 0 && frame.headerStart === frame.headerEnd && (frame.flags & Flag.more) === 0) {
-      call.resolve({ body: frame.body, attachments: undefined });
-    } else {
-      this.#settleWithHeader(call, frame);
-    }
+    settleCall(call, frame);
     if (this.draining) this.#wakeIfIdle();
-  }
-
-  #settleWithHeader(call: PendingCall, frame: Frame): void {
-    try {
-      const header = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd);
-      if (frame.status !== 0) {
-        const text = header.statusMessage || 'the other side gave no text';
-        call.reject(new MeshError(frame.status, text, { mayHaveRun: (frame.flags & Flag.notRun) === 0 }));
-      } else if ((frame.flags & Flag.more) !== 0) {
-        call.reject(new MeshError('UNIMPLEMENTED', 'the reply is a stream, which this version cannot read'));
-      } else {
-        call.resolve({ body: frame.body, attachments: header.attachments });
-      }
-    } catch (error) {
-      call.reject(
-        new MeshError('INTERNAL', `malformed header in the reply: ${errorText(error)}`, { cause: error }),
-      );
-    }
   }
 
   #expire(call: PendingCall): void {
@@ -427,22 +399,6 @@ export class Link {
     else if (this.#goAways.length === 1) this.events.onGoAway(this);
   }
 
-  #ask(type: number, timeoutMs: number): Promise<boolean> {
-    if (this.state === 'closed') return Promise.resolve(false);
-    const id = this.#nextControlId;
-    this.#nextControlId = id >= 0xffffffff ? 1 : id + 1;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => answered(false), timeoutMs);
-      const answered = (yes: boolean): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(id);
-        resolve(yes);
-      };
-      this.#waiting.set(id, answered);
-      this.#control(type, 0, 0, id, 0);
-    });
-  }
-
   #idle(timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
@@ -460,18 +416,6 @@ export class Link {
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
-  readonly #checkAlive = (): void => {
-    if (this.#heard) {
-      this.#heard = false;
-      this.#unansweredPings = 0;
-    } else if (this.#unansweredPings >= maxUnansweredPings) {
-      this.close(`${maxUnansweredPings} pings were not answered`);
-    } else {
-      this.#unansweredPings += 1;
-      this.#control(FrameType.ping, 0, 0, 0, 0);
-    }
-  };
-
   #ended(reason: string): void {
     if (this.state === 'closed') return;
     const handed = this.#out.handed;
@@ -479,7 +423,6 @@ export class Link {
     this.draining = true;
     this.#parser.stop(reason);
     clearTimeout(this.#openTimer);
-    clearInterval(this.#keepAlive);
     this.#deadlines.clear();
     this.#settleOpened.reject(new Error(reason));
     for (const call of this.#pending.takeAll()) {
@@ -487,10 +430,15 @@ export class Link {
       const mayHaveRun = call.frameEnd <= handed;
       call.reject(new MeshError('UNAVAILABLE', `the link is lost: ${reason}`, { mayHaveRun }));
     }
-    for (const answered of [...this.#waiting.values()]) answered(false);
+    this.#pulse.end();
     this.events.onClosed(this, reason);
     this.#wakeIfIdle();
   }
+}
+
+/** Whole milliseconds for the wire, where 0 would mean that there is no deadline. */
+function wireTimeoutMs(timeoutMs: number): number {
+  return Math.max(1, Math.round(timeoutMs));
 }
 
 /** Length of a body in bytes. Throws TypeError for what is no body: types do not hold callers in plain JavaScript. */
@@ -498,22 +446,4 @@ function bodyLength(body: Uint8Array | string): number {
   if (typeof body === 'string') return Buffer.byteLength(body);
   if (body instanceof Uint8Array) return body.length;
   throw new TypeError('a body must be a Uint8Array or a string');
-}
-
-/** What a caller sees of an error thrown before anything was sent. */
-export function asRefusal(error: unknown): MeshError {
-  return error instanceof MeshError ? error : refused('INVALID_ARGUMENT', errorText(error));
-}
-
-/** A failure with the proof that nothing was sent. */
-export function refused(
-  status: 'RESOURCE_EXHAUSTED' | 'UNAVAILABLE' | 'INVALID_ARGUMENT' | 'DEADLINE_EXCEEDED' | 'CANCELLED',
-  text: string,
-  retryable?: boolean,
-): MeshError {
-  return new MeshError(
-    status,
-    text,
-    retryable === undefined ? { mayHaveRun: false } : { mayHaveRun: false, retryable },
-  );
 }
