@@ -3,18 +3,15 @@
 #include <napi.h>
 
 #include "native/port/app_port.h"
-#include "native/port/pacer_port.h"
-#if __has_include("native/port/engine_port.h")
+#include "native/port/codec_port.h"
 #include "native/port/engine_port.h"
-#define RINGSIDE_HAS_ENGINE_PORT
-#endif
+#include "native/port/pacer_port.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ringside::init_app_port(env, exports);
   ringside::init_pacer_port(env, exports);
-#ifdef RINGSIDE_HAS_ENGINE_PORT
   ringside::init_engine_port(env, exports);
-#endif
+  ringside::init_codec_port(env, exports);
   return exports;
 }
 

@@ -81,8 +81,9 @@ void AppLink::start(std::string_view socket_path, const uint8_t* hello, size_t h
 }
 
 void AppLink::on_socket() {
-  if (state_ == State::kSendingHello) send_hello();
-  if (state_ == State::kAwaitingWelcome) {
+  if (state_ == State::kSendingHello) {
+    send_hello();
+  } else if (state_ == State::kAwaitingWelcome) {
     read_welcome();
   } else if (state_ == State::kOpen) {
     watch_socket();

@@ -38,7 +38,8 @@ class AppLink {
   /// Connects to the agent's unix socket; on_socket() then sends the hello. On failure the state is kClosed.
   void start(std::string_view socket_path, const uint8_t* hello, size_t hello_bytes);
 
-  /// The socket is readable or writable, or may be. Moves the handshake on; later notices the agent's death.
+  /// The socket is readable or writable, or may be. Moves the handshake on by one state; later notices the agent's
+  /// death. For a level-triggered poller: it may leave something to be read.
   void on_socket();
 
   /// Reads the doorbell empty. Call when it is readable, before draining.

@@ -47,6 +47,7 @@ class AppLinkDriver {
   void on_doorbell();
   void on_next_turn();
   void run_turn();
+  void deliver_welcome();
   void deliver_batch();
   bool make_slab();
   void close_handles();
@@ -131,18 +132,7 @@ void AppLinkDriver::on_socket() {
   if (wrote_hello && !link_->wants_writable()) {
     uv_poll_start(&socket_poll_, UV_READABLE, [](uv_poll_t* h, int, int) { of(h)->on_socket(); });
   }
-  if (link_->has_welcome() && !opened_) {
-    opened_ = true;
-    if (link_->state() == AppLink::State::kOpen) poll_doorbell();
-    const Napi::HandleScope scope(env_);
-    napi_value welcome = nullptr;
-    const auto& bytes = link_->welcome();
-    if (napi_create_buffer_copy(env_, bytes.size(), bytes.data(), nullptr, &welcome) == napi_ok) {
-      events_.call(kOnOpen, {welcome});
-    }
-    return run_turn();
-  }
-  if (link_->state() != AppLink::State::kOpen) run_turn();
+  run_turn();
 }
 
 void AppLinkDriver::on_doorbell() {
@@ -158,6 +148,7 @@ void AppLinkDriver::on_next_turn() {
 // Every event ends here. Before it returns, the doorbell is armed, or the next turn is scheduled, or all is closed.
 void AppLinkDriver::run_turn() {
   if (closing_) return;
+  deliver_welcome();
   deliver_batch();
   if (link_->space_returned()) {
     const Napi::HandleScope scope(env_);
@@ -172,6 +163,18 @@ void AppLinkDriver::run_turn() {
     uv_poll_stop(&doorbell_poll_);
   }
   if (link_->arm() == AppLink::Sleep::kMore) wake_next_turn();
+}
+
+void AppLinkDriver::deliver_welcome() {
+  if (opened_ || !link_->has_welcome()) return;
+  opened_ = true;
+  if (link_->state() == AppLink::State::kOpen) poll_doorbell();
+  const Napi::HandleScope scope(env_);
+  napi_value welcome = nullptr;
+  const auto& bytes = link_->welcome();
+  if (napi_create_buffer_copy(env_, bytes.size(), bytes.data(), nullptr, &welcome) == napi_ok) {
+    events_.call(kOnOpen, {welcome});
+  }
 }
 
 void AppLinkDriver::deliver_batch() {

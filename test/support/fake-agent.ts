@@ -1,214 +1,88 @@
-// A small agent for the SDK's tests: speaks the mesh protocol on a unix socket and on TCP, answers publish and
-// unpublish, routes requests to whoever published the service, and can be told to misbehave. It records what comes,
-// and waitFor() lets tests wait for an event instead of sleeping.
+// Starts test/support/fake-agent.py and talks to it in lines; also makes the frames that the tests of the app link
+// exchange. Used by test/native.
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo, Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { FrameType, encodeFrame } from '../../src/protocol/frame.js';
-import type { Frame, FrameFields } from '../../src/protocol/frame.js';
-import { FrameParser } from '../../src/protocol/frame-parser.js';
-import { decodeHeader, encodeHeader } from '../../src/protocol/header.js';
-import type { Header } from '../../src/protocol/header.js';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 
-export interface FakeAgentOptions {
-  unix?: boolean;
-  tcp?: boolean;
-  /** Grants rings to those who ask: the fake app link then speaks frames on the same socket. */
-  rings?: boolean;
-  /** Where to listen again after a restart. */
-  path?: string;
+const script = fileURLToPath(new URL('fake-agent.py', import.meta.url));
+
+/** A frame with its fixed part right and a body of one repeated byte. */
+export function makeFrame(type: number, requestId: number, bodyBytes: number, value = 0): Buffer {
+  const frame = Buffer.alloc(32 + bodyBytes, requestId & 0xff);
+  frame.fill(0, 0, 32);
+  frame.writeUInt16LE(0x52f5, 0);
+  frame.writeUInt8(1, 2);
+  frame.writeUInt8(type, 3);
+  frame.writeUInt32LE(bodyBytes, 12);
+  frame.writeBigUInt64LE(BigInt(requestId), 16);
+  frame.writeUInt32LE(value, 28);
+  return frame;
 }
 
-/** One accepted connection. */
-export class FakeAgentLink {
-  readonly frames: Frame[] = [];
-  hello: Frame | undefined;
-  header: Header | undefined;
-  closed = false;
+export const makeRequest = (id: number, bodyBytes: number): Buffer => makeFrame(1, id, bodyBytes);
+export const makeHello = (ringBytes: number): Buffer => makeFrame(10, 0, 0, ringBytes);
 
-  constructor(readonly socket: Socket) {}
-
-  send(fields: FrameFields): void {
-    this.socket.write(encodeFrame(fields));
-  }
-
-  reply(request: Frame, fields: Omit<FrameFields, 'type'> = {}): void {
-    this.send({ type: FrameType.response, idLo: request.idLo, idHi: request.idHi, ...fields });
-  }
-
-  /** Frames of one type that came so far. */
-  of(type: number): Frame[] {
-    return this.frames.filter((frame) => frame.type === type);
-  }
-}
-
-type OnRequest = (link: FakeAgentLink, request: Frame, header: Header) => void;
-
+/** A scripted agent in a process of its own. */
 export class FakeAgent {
-  readonly links: FakeAgentLink[] = [];
-  readonly publications: { link: FakeAgentLink; service: string; body: string }[] = [];
-  readonly calls: string[] = [];
-  /** Refuses every hello with this status and text. */
-  refuse: { status: number; text: string } | undefined;
-  /** Refuses every publication. */
-  refusePublish: { status: number; text: string } | undefined;
-  rings: boolean;
-  answersPings = true;
-  answersUnpublish = true;
-  /** Bytes to send instead of a welcome. */
-  insteadOfWelcome: Buffer | undefined;
-  /** What to do with requests; default: route to the publisher, else UNAVAILABLE with NOT_RUN. */
-  onRequest: OnRequest = (link, request, header) => this.route(link, request, header);
-  readonly path: string;
-  readonly #servers: Server[] = [];
-  readonly #waiters = new Set<() => void>();
-  readonly #routed = new Map<string, { link: FakeAgentLink; request: Frame }>();
-  #nextId = 1;
-  #directory: string | undefined;
+  readonly socketPath: string;
+  readonly #directory: string;
+  readonly #process;
+  readonly #lines: string[] = [];
+  #wake: (() => void) | undefined;
+  #ended = false;
 
-  private constructor(options: FakeAgentOptions) {
-    this.rings = options.rings ?? false;
-    this.path =
-      options.path ?? join((this.#directory = mkdtempSync(join(tmpdir(), 'ringside-test-'))), 'agent.sock');
+  private constructor() {
+    this.#directory = mkdtempSync(path.join(tmpdir(), 'ringside-'));
+    this.socketPath = path.join(this.#directory, 'agent.sock');
+    this.#process = spawn('python3', [script, this.socketPath], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#process.on('exit', () => {
+      this.#ended = true;
+      this.#wake?.();
+    });
+    createInterface({ input: this.#process.stdout }).on('line', (line) => {
+      this.#lines.push(line);
+      this.#wake?.();
+    });
   }
 
-  static async start(options: FakeAgentOptions = { unix: true }): Promise<FakeAgent> {
-    const agent = new FakeAgent(options);
-    if (options.unix) await agent.#listen({ path: agent.path });
-    if (options.tcp) await agent.#listen({ host: '127.0.0.1', port: 0 });
+  static async start(): Promise<FakeAgent> {
+    const agent = new FakeAgent();
+    await agent.expect('ready');
     return agent;
   }
 
-  get tcp(): string {
-    const server = this.#servers.find((candidate) => typeof candidate.address() === 'object')!;
-    return `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  /** Sends a command; what it answers is for `expect`. */
+  send(...words: (string | number)[]): void {
+    this.#process.stdin.write(`${words.join(' ')}\n`);
   }
 
-  get openLinks(): FakeAgentLink[] {
-    return this.links.filter((link) => !link.closed);
+  /** The next line, whatever it says. */
+  async line(): Promise<string> {
+    while (this.#lines.length === 0) {
+      if (this.#ended) throw new Error('the fake agent has ended');
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return this.#lines.shift() as string;
   }
 
-  /** Resolves with the first answer of `check` that is neither undefined nor false; it is asked on every event. */
-  waitFor<T>(check: () => T | undefined | false): Promise<T> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        const found = check();
-        if (found === undefined || found === false) return;
-        this.#waiters.delete(look);
-        resolve(found);
-      };
-      this.#waiters.add(look);
-      look();
-    });
+  /** The next line, which must begin with `word`. Returns its rest. */
+  async expect(word: string): Promise<string> {
+    const line = await this.line();
+    if (line.split(' ', 1)[0] !== word) {
+      throw new Error(`expected "${word}", the fake agent said "${line.slice(0, 200)}"`);
+    }
+    return line.slice(word.length + 1);
   }
 
-  /** Ends all links and stops listening; the path stays free for another agent. */
   async stop(): Promise<void> {
-    for (const link of this.links) link.socket.destroy();
-    await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
-    if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true });
-  }
-
-  /** As stop(), but keeps the socket's directory for a successor at the same path. */
-  async crash(): Promise<void> {
-    this.#directory = undefined;
-    await this.stop();
-  }
-
-  route(link: FakeAgentLink, request: Frame, header: Header): void {
-    const target = this.publications.find(({ service }) => service === header.service)?.link;
-    if (target === undefined) {
-      link.reply(request, { status: 14, flags: 2, header: encodeHeader({ statusMessage: 'no endpoint' }) });
-      return;
+    if (!this.#ended) {
+      const exited = new Promise((resolve) => this.#process.once('exit', resolve));
+      this.#process.stdin.end();
+      await exited;
     }
-    const idLo = this.#nextId++;
-    if (request.type === FrameType.request) this.#routed.set(String(idLo), { link, request });
-    const { type, timeoutMs } = request;
-    target.send({ type, timeoutMs, idLo: type === 1 ? idLo : 0, header: request.header, body: request.body });
-  }
-
-  #listen(at: { path: string } | { host: string; port: number }): Promise<void> {
-    const server = createServer((socket) => this.#accept(socket));
-    this.#servers.push(server);
-    return new Promise((resolve, reject) => server.once('error', reject).listen(at, resolve));
-  }
-
-  #accept(socket: Socket): void {
-    const link = new FakeAgentLink(socket);
-    const parser = new FrameParser();
-    this.links.push(link);
-    socket.on('data', (chunk: Buffer) => {
-      const problem = parser.push(chunk, (frame) => this.#onFrame(link, frame));
-      if (problem !== undefined) socket.destroy(new Error(problem));
-      this.#notify();
-    });
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      link.closed = true;
-      for (let i = this.publications.length - 1; i >= 0; i -= 1) {
-        if (this.publications[i]!.link === link) this.publications.splice(i, 1);
-      }
-      this.#notify();
-    });
-  }
-
-  #notify(): void {
-    for (const look of [...this.#waiters]) look();
-  }
-
-  #onFrame(link: FakeAgentLink, frame: Frame): void {
-    if (link.hello === undefined) {
-      link.hello = frame;
-      link.header = decodeHeader(frame.header);
-      if (this.insteadOfWelcome !== undefined) link.socket.write(this.insteadOfWelcome);
-      else if (this.refuse !== undefined) {
-        const { status, text } = this.refuse;
-        link.send({ type: FrameType.welcome, status, header: encodeHeader({ statusMessage: text }) });
-        link.socket.end();
-      } else if (frame.value > 0 && !this.rings) {
-        link.send({ type: FrameType.welcome, header: encodeHeader({ statusMessage: 'rings are off' }) });
-      } else link.send({ type: FrameType.welcome, value: frame.value });
-      return;
-    }
-    link.frames.push(frame);
-    if (frame.type === FrameType.ping && this.answersPings) {
-      link.send({ type: FrameType.pong, idLo: frame.idLo, idHi: frame.idHi });
-    } else if (frame.type === FrameType.request || frame.type === FrameType.oneWay) this.#serve(link, frame);
-    else if (frame.type === FrameType.response) {
-      const routed = this.#routed.get(String(frame.idLo));
-      if (routed === undefined) return;
-      this.#routed.delete(String(frame.idLo));
-      const { status, flags, header, body } = frame;
-      routed.link.reply(routed.request, { status, flags, header, body });
-    } else if (frame.type === FrameType.cancel) {
-      for (const [id, { link: from, request }] of this.#routed) {
-        if (from !== link || request.idLo !== frame.idLo || request.idHi !== frame.idHi) continue;
-        const target = this.publications.find(
-          ({ service }) => service === decodeHeader(request.header).service,
-        )?.link;
-        target?.send({ type: FrameType.cancel, idLo: Number(id) });
-      }
-    }
-  }
-
-  #serve(link: FakeAgentLink, request: Frame): void {
-    const header = decodeHeader(request.header);
-    if (header.service !== 'ringside.agent') return this.onRequest(link, request, header);
-    const body = request.body.toString();
-    const { service } = JSON.parse(body) as { service: string };
-    this.calls.push(`${header.method} ${service}`);
-    if (header.method === 'publish' && this.refusePublish !== undefined) {
-      const { status, text } = this.refusePublish;
-      return link.reply(request, { status, header: encodeHeader({ statusMessage: text }) });
-    }
-    if (header.method === 'publish') this.publications.push({ link, service, body });
-    else {
-      const at = this.publications.findIndex((entry) => entry.link === link && entry.service === service);
-      if (at >= 0) this.publications.splice(at, 1);
-      if (!this.answersUnpublish) return;
-    }
-    link.reply(request, { body: Buffer.from('{}') });
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 }
