@@ -7,7 +7,7 @@ import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { errorText } from '../base/errors.js';
 import { redactConfig } from '../config/redact-config.js';
-import type { AgentView } from './agent-view.js';
+import type { AgentView } from '../observe/agent-view.js';
 import { isAllowedHost } from './host-guard.js';
 import { AgentMetrics } from './metrics.js';
 import { sendProblem } from './problem.js';

@@ -4,7 +4,7 @@
  * after the last scrape is lost to the totals. Bounded: services beyond a limit share one name.
  */
 import { valueOfBucket } from '../observe/sketch.js';
-import type { Direction, FlowView } from './agent-view.js';
+import type { Direction, FlowView } from '../observe/agent-view.js';
 
 /** Upper bounds of the histogram's buckets, in microseconds; +Inf is the count. */
 export const BOUNDS_US = [

@@ -6,7 +6,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Metric } from 'prom-client';
 import { statusName } from '../base/status.js';
-import type { AgentView, ClusterView, LimitView, LinkView, ReadyView } from './agent-view.js';
+import type { AgentView, ClusterView, LimitView, LinkView, ReadyView } from '../observe/agent-view.js';
 import { BOUNDS_US, FlowTotals } from './flow-totals.js';
 
 /** Engine counters beyond this many are left out. */

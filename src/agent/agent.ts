@@ -4,7 +4,7 @@ import { mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import type { AgentView, ReadyView } from '../admin/agent-view.js';
+import type { AgentView, ReadyView } from '../observe/agent-view.js';
 import { errorText } from '../base/errors.js';
 import { statusName } from '../base/status.js';
 import { diffConfig } from '../config/diff-config.js';

@@ -1,5 +1,5 @@
-// The running agent as the admin server sees it: the engine's statistics in the words of src/admin/agent-view.ts.
-import type { AgentView, ClusterView, FlowView, LinkView, ReadyView } from '../admin/agent-view.js';
+// The running agent as the admin server sees it: the engine's statistics in the words of src/observe/agent-view.ts.
+import type { AgentView, ClusterView, FlowView, LinkView, ReadyView } from '../observe/agent-view.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import type { Engine } from '../native/engine.js';
 import type { EngineStats } from '../native/engine-stats.js';

@@ -1,7 +1,7 @@
 // `ringside status`: what the agent's admin server knows, as tables for people or as one JSON object.
 import Table from 'cli-table3';
 import { errorText } from '../base/errors.js';
-import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../admin/agent-view.js';
+import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../observe/agent-view.js';
 import { ExitError } from './exit-error.js';
 
 const askTimeoutMs = 5_000;

@@ -258,6 +258,7 @@ export const configSchema = z.strictObject({
     {
       means:
         'Filters written by the user: JavaScript modules, relative to the configuration file, each with the services whose requests it sees.',
+      live: true,
     },
   ),
 });

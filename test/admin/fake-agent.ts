@@ -1,5 +1,5 @@
 /** An agent view with one of everything, for the tests of the admin server; tests replace what they look at. */
-import type { AgentView, FlowView } from '../../src/admin/agent-view.js';
+import type { AgentView, FlowView } from '../../src/observe/agent-view.js';
 import { bucketOf, summarize } from '../../src/observe/sketch.js';
 
 export function flowOf(change: Partial<FlowView> & { latenciesUs?: number[] } = {}): FlowView {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import type { FlowView } from '../../src/admin/agent-view.js';
+import type { FlowView } from '../../src/observe/agent-view.js';
 import { FlowTotals, OTHER_SERVICES } from '../../src/admin/flow-totals.js';
 import { AgentMetrics } from '../../src/admin/metrics.js';
 import { fakeAgent, flowOf } from './fake-agent.js';

@@ -3,7 +3,7 @@
  * this interface; everything in src/admin is programmed against it and never sees the engine. Each method returns
  * plain, JSON-safe objects that are copies: whoever reads them may take its time and may change them.
  */
-import type { LatencySummary, SketchPairs } from '../observe/sketch.js';
+import type { LatencySummary, SketchPairs } from './sketch.js';
 
 /** One framed byte channel to an app or to another agent. */
 export interface LinkView {
