@@ -2,7 +2,7 @@
 // `node native/fuzz/run.mjs [--seconds 10] [target ...]`. New inputs go to build-fuzz/, and so does what crashes;
 // the seeds are only read. Ends with 1 if a fuzzer found something.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildTree, endWithout, report, root, works } from '../test/build-tree.mjs';
@@ -37,9 +37,17 @@ if (!works('cmake', ['--version'])) endWithout('cmake', 'the fuzzers');
 if (compiler === undefined) endWithout('clang with libFuzzer (clang, libclang-rt-dev)', 'the fuzzers');
 
 const folder = 'build-fuzz';
+forgetOtherCompiler(join(root, folder, 'CMakeCache.txt'));
 if (!buildTree(folder, { RINGSIDE_FUZZ: 'ON', CMAKE_CXX_COMPILER: compiler })) {
   report('fuzz (build failed)', 0, 1);
   process.exit(1);
+}
+
+// CMake, told of another compiler, silently drops all other settings of the tree.
+function forgetOtherCompiler(cache) {
+  if (!existsSync(cache)) return;
+  const before = /^CMAKE_CXX_COMPILER:\w+=.*\/(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
+  if (before !== compiler) rmSync(join(root, folder), { recursive: true });
 }
 
 let failed = 0;
@@ -58,7 +66,7 @@ for (const name of chosen) {
     maxBuffer: 1 << 28,
   });
   // libFuzzer ends with a dictionary of hundreds of lines; after success only its figures are worth printing.
-  const lines = result.stderr.split('\n');
+  const lines = (result.stderr ?? String(result.error)).split('\n');
   console.log((result.status === 0 ? lines.filter((line) => line.startsWith('stat::')) : lines).join('\n'));
   if (result.status !== 0) {
     console.log(`${name} FOUND SOMETHING; the input lies at ${crashes}*`);
