@@ -2,7 +2,7 @@
 // lengths and skips unknown fields; the writers append string fields. Used by header.ts and header-patch.ts
 // only. protobufjs is not used here because it accepts what the rules call malformed (wrong wire types,
 // groups, overlong varints, broken UTF-8).
-import { Buffer, isUtf8 } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 
 /** A header that breaks the rules of docs/wire-format.md. The link stays open; the request is refused. */
 export class MalformedHeader extends Error {

@@ -112,7 +112,8 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** @internal */
   transportChanged(transport: TransportName): void {
-    this.emit('transport', transport);
+    // Not from inside the ladder: a listener that throws must not stop it in the middle of a change.
+    queueMicrotask(() => this.emit('transport', transport));
   }
 
   #link(service: string): Link {

@@ -15,6 +15,8 @@ import type { LadderEvents } from './transport-ladder.js';
 import type { ConnectOptions, ServeOptions, TransportName } from './types.js';
 
 const defaultTimeoutMs = 5_000;
+/** An agent may have to reach its registry before it answers a publication. */
+const publishTimeoutMs = 5_000;
 
 /**
  * Connects this application to its agent.
@@ -86,7 +88,7 @@ async function serveThroughAgent(
   const publication = new Publication(settings.app, options);
   const { client, ladder } = throughAgent(settings, timeoutMs, {
     ...inboundEvents(dispatcher),
-    prepare: (link) => publication.publish(link, settings.connectTimeoutMs),
+    prepare: (link) => publication.publish(link, publishTimeoutMs),
     leave: async (link) => {
       try {
         await publication.unpublish(link, settings.drainTimeoutMs);

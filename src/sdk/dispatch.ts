@@ -119,16 +119,18 @@ export class Dispatcher {
     let result: ReturnType<Handler>;
     try {
       result = runInCall(call, handler);
+      if (isThenable(result)) {
+        result.then(
+          (value) => this.#answer(call, value),
+          (error: unknown) => this.#fail(call, error),
+        );
+        return;
+      }
     } catch (error) {
       this.#fail(call, error);
       return;
     }
-    if (isThenable(result)) {
-      result.then(
-        (value) => this.#answer(call, value),
-        (error: unknown) => this.#fail(call, error),
-      );
-    } else this.#answer(call, result);
+    this.#answer(call, result);
   }
 
   #answer(call: InboundCall, result: HandlerResult): void {

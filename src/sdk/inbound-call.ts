@@ -1,6 +1,6 @@
 // One request being served, and the table of those of one link. The dispatcher makes them; handlers see them as
 // MeshRequest. AbortController and Date are made only for handlers that ask for them, because most never do.
-import { MeshError } from '../base/errors.js';
+import type { MeshError } from '../base/errors.js';
 import type { Frame } from '../protocol/frame.js';
 import { FrameType } from '../protocol/frame.js';
 import type { Attachments, Header } from '../protocol/header.js';

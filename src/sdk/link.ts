@@ -227,6 +227,7 @@ export class Link {
    */
   async finish(timeoutMs: number, reason: string): Promise<void> {
     this.draining = true;
+    await this.opened.catch(() => undefined);
     if (this.state === 'open') {
       await this.#idle(timeoutMs);
       if (this.state === 'open') await this.#pulse.ask(FrameType.ping, Math.min(1000, timeoutMs));

@@ -1,7 +1,7 @@
 // Turns options and environment into settings without gaps, once, when a client or server is made. Options win over
 // the environment. What is wrong is said here, before any connection is tried.
 import { defaultAgentSocket, defaultAgentTcpPort } from '../base/default-socket.js';
-import { MeshError } from '../base/errors.js';
+import { MeshError, errorText } from '../base/errors.js';
 import { maxRingBytes, minRingBytes } from '../protocol/limits.js';
 import { defaultAppName } from './hello.js';
 import type { ChannelKind } from './channel.js';
@@ -101,6 +101,17 @@ function defaultLog(env: NodeJS.ProcessEnv): Log {
   };
 }
 
+/** An application's log function that throws must not stop what is being logged about. */
+function unfailing(log: Log): Log {
+  return (level, message, fields) => {
+    try {
+      log(level, message, fields);
+    } catch (error) {
+      process.stderr.write(`ringside error: the log function failed: ${errorText(error)}\n`);
+    }
+  };
+}
+
 /** Settings from options and environment. Throws a MeshError INVALID_ARGUMENT that names what is wrong. */
 export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = process.env): Settings {
   const { socketPath, tcp } = agentAddress(options.agent, env);
@@ -131,7 +142,7 @@ export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = p
     drainTimeoutMs: positive(options.drainTimeoutMs, 10_000, 'drainTimeoutMs'),
     maxPendingCalls,
     maxOutboundBytes: positive(options.maxOutboundBytes, 8 * 1024 * 1024, 'maxOutboundBytes'),
-    log: options.log ?? defaultLog(env),
+    log: options.log === undefined ? defaultLog(env) : unfailing(options.log),
   };
 }
 

@@ -109,6 +109,17 @@ describe('choosing', () => {
     });
   });
 
+  test('a log function that throws stops nothing', async () => {
+    fakeAddon.missing = 'not built';
+    const log = (): never => {
+      throw new Error('log is full');
+    };
+    const client = await open({ log });
+    expect(client.transport).toBe('unix');
+    expect((await client.call('s', 'm', 'hi')).body.toString()).toBe('hi');
+    expect(agent.links).toHaveLength(1);
+  });
+
   test('the environment names agent, transport, token and app', async () => {
     const env = {
       RINGSIDE_AGENT: `unix:${agent.path}`,

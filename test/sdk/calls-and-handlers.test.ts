@@ -176,6 +176,7 @@ describe('failures of handlers', () => {
     [
       'string',
       () => {
+        // eslint-disable-next-line @typescript-eslint/only-throw-error -- callers in JavaScript do this
         throw 'thrown text';
       },
       { status: 'UNKNOWN', message: 'thrown text' },
@@ -188,6 +189,15 @@ describe('failures of handlers', () => {
       { status: 'UNKNOWN', message: 'ü'.repeat(4000) },
     ],
     ['number as answer', () => 5, { status: 'INTERNAL', message: 'a handler answered a number' }],
+    [
+      'a promise that breaks',
+      () => ({
+        get then() {
+          throw new Error('no then');
+        },
+      }),
+      { status: 'UNKNOWN', message: 'no then' },
+    ],
     ['null as answer', () => null, { status: 'INTERNAL' }],
     ['no body', () => ({ body: 5 }), { status: 'INTERNAL', message: 'a handler answered no body' }],
     [

@@ -53,6 +53,13 @@ describe('calls', () => {
     expect(replies.map(({ body }) => body.toString())).toEqual(['x', 'y', 'z']);
   });
 
+  test('made just before close are answered', async () => {
+    const caller = await client([await server({ echo: (request) => request.body })]);
+    const call = caller.call('s', 'echo', 'x');
+    await caller.close();
+    expect((await call).body.toString()).toBe('x');
+  });
+
   test('of a service without endpoints fail with proof', async () => {
     const caller = await client([]);
     for (const service of ['s', 'nowhere']) {
