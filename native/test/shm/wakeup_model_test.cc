@@ -2,6 +2,8 @@
 // each fence, each re-check and the order of clearing a doorbell is needed, since the model loses one without it.
 #include <gtest/gtest.h>
 
+#include <ostream>
+
 #include "native/test/shm/wakeup_model.h"
 
 namespace ringside {
@@ -52,6 +54,7 @@ struct Needed {
   const char* name;
   bool even_sequentially;  // shows without any store buffer
 };
+void PrintTo(const Needed& needed, std::ostream* out) { *out << needed.name; }
 
 class WakeupModelNeeds : public ::testing::TestWithParam<Needed> {};
 
