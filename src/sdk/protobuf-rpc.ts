@@ -60,6 +60,6 @@ function protobufHandler(method: Method, implement: ProtobufMethod): Handler {
       throw new MeshError('INVALID_ARGUMENT', `the body is no ${requestType.name}: ${errorText(error)}`);
     }
     const answer = await implement(message as never, request);
-    return responseType.encode(responseType.fromObject((answer ?? {}))).finish();
+    return responseType.encode(responseType.fromObject(answer ?? {})).finish();
   };
 }
