@@ -52,3 +52,12 @@ export function openAppLink(socketPath: string, hello: Uint8Array, events: AppLi
 
 /** Reason of onClose when the agent's backlog is full: trying again soon is sensible. */
 export const AGENT_BUSY_REASON = 'agent busy: its backlog is full';
+
+/**
+ * Loads the addon without opening a link, for callers that must know beforehand whether links are possible here.
+ *
+ * @throws Error with the reason why they are not
+ */
+export function requireAppLinks(): void {
+  loadAddon();
+}
