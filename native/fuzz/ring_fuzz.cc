@@ -46,8 +46,10 @@ void poke(Operations* in, uint8_t* control, uint8_t* data) {
       return store_u32(control + (what < 128 ? shm::kConsumerWaitingAt : shm::kSpaceWantedAt), in->u8());
     default: {
       uint8_t* record = data + 8 * (in->u8() % (kCapacity / 8));
-      store_u32(record, static_cast<uint32_t>(in->number(2)));
-      store_u32(record + 4, in->u8() % 4);
+      const uint8_t kind = in->u8();
+      // Mostly what could pass for a record: only those move the consumer to where the interesting places are.
+      store_u32(record, kind < 240 ? in->u8() : static_cast<uint32_t>(in->number(4)));
+      store_u32(record + 4, kind % 16 < 12 ? shm::kKindFrame : kind % 4);
     }
   }
 }
