@@ -1,0 +1,209 @@
+// The test's end of the application in test/support/apps/app.mjs: orders as methods, events as promises. Failed calls reject with
+// CallFailure, which has the fields of the MeshError that the application saw.
+import { fileURLToPath } from 'node:url';
+import type { AgentProcess } from './agent-process.js';
+import { RunningProcess } from './running-process.js';
+import type { StartOptions } from './running-process.js';
+
+const script = fileURLToPath(new URL('apps/app.mjs', import.meta.url));
+
+/** How an app reaches its agent; `no-addon` is `auto` in a process that cannot load the addon. */
+export const transports = ['shm', 'unix', 'tcp', 'no-addon'] as const;
+export type TestTransport = (typeof transports)[number];
+
+export interface CallOptions {
+  timeoutMs?: number;
+  group?: string;
+  version?: string;
+  hashKey?: string;
+  attachments?: Record<string, string>;
+  traceparent?: string;
+  tracestate?: string;
+}
+
+export interface CallReply {
+  body: Buffer;
+  attachments: Record<string, string>;
+}
+
+/** A call's MeshError as it came over the channel. */
+export interface Failure {
+  status: string;
+  code: number;
+  message: string;
+  retryable: boolean;
+  mayHaveRun: boolean;
+}
+
+export class CallFailure extends Error implements Failure {
+  readonly status: string;
+  readonly code: number;
+  readonly retryable: boolean;
+  readonly mayHaveRun: boolean;
+  constructor({ status, code, message, retryable, mayHaveRun }: Failure) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryable = retryable;
+    this.mayHaveRun = mayHaveRun;
+  }
+}
+
+export interface LoadOptions {
+  service?: string;
+  /** In turn. */
+  services?: readonly string[];
+  method: string;
+  inFlight: number;
+  /** Without it the load goes on until it is ended. */
+  total?: number;
+  /** Names the load; ids of its calls are this and a number. */
+  prefix: string;
+  bodyBytes?: number;
+  callOptions?: CallOptions;
+}
+
+export interface LoadSummary {
+  sent: number;
+  ok: number;
+  failures: (Failure & { id: string })[];
+  /** Replies by their text. */
+  by: Record<string, number>;
+  /** Echoes that differ from what was sent. */
+  wrong: number;
+}
+
+/** Fields of an event that the app told of. */
+export type AppEvent = Record<string, unknown> & { event: string };
+
+/** See the file's head. */
+export class AppProcess {
+  readonly events: AppEvent[] = [];
+  #nextId = 1;
+
+  private constructor(readonly process: RunningProcess) {
+    process.onMessage((message: AppEvent) => {
+      if (message.event !== undefined) this.events.push(message);
+    });
+  }
+
+  static async start(name: string, options: StartOptions = {}): Promise<AppProcess> {
+    const app = new AppProcess(new RunningProcess(name, script, [name], options));
+    await app.event('up');
+    return app;
+  }
+
+  get name(): string {
+    return this.process.name;
+  }
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  /** An event that came already or comes; `match` says which. */
+  async event(name: string, match: Record<string, unknown> = {}): Promise<AppEvent> {
+    const fits = (event: AppEvent): boolean =>
+      event.event === name && Object.entries(match).every(([key, value]) => event[key] === value);
+    const earlier = this.events.find(fits);
+    if (earlier) return earlier;
+    return this.process.message(`event ${name} ${JSON.stringify(match)}`, (message: AppEvent) =>
+      fits(message) ? message : undefined,
+    );
+  }
+
+  count(name: string): number {
+    return this.events.filter((event) => event.event === name).length;
+  }
+
+  async #order<T>(order: string, args: object = {}): Promise<T> {
+    const id = this.#nextId++;
+    interface Answer {
+      id: number;
+      answer?: T;
+      failed?: Failure;
+    }
+    const answered = this.process.message(`the answer to ${order}`, (message: Answer) =>
+      message.id === id ? { ...message } : undefined,
+    );
+    this.process.child.send({ order, id, ...args });
+    const { answer, failed } = await answered;
+    if (failed) throw new CallFailure(failed);
+    return answer as T;
+  }
+
+  /** @returns the transport it got */
+  connect(options: object, key?: string): Promise<string> {
+    return this.#order('connect', { options, key });
+  }
+  serve(
+    options: { service: string } & Record<string, unknown>,
+    key?: string,
+  ): Promise<{ transport: string; address?: string }> {
+    return this.#order('serve', { options, key });
+  }
+  async call(
+    service: string,
+    method: string,
+    body: Uint8Array | string = '',
+    options: CallOptions = {},
+    extra: { key?: string; abortKey?: string } = {},
+  ): Promise<CallReply> {
+    const order = { service, method, body, options, ...extra };
+    const { reply, failure } = await this.#order<{ reply?: CallReply; failure?: Failure }>('call', order);
+    if (failure) throw new CallFailure(failure);
+    const { body: bytes, attachments } = reply as CallReply;
+    return { body: Buffer.from(bytes), attachments };
+  }
+  send(service: string, method: string, body: string, options: CallOptions = {}): Promise<void> {
+    return this.#order('send', { service, method, body, options });
+  }
+  abort(abortKey: string): Promise<void> {
+    return this.#order('abort', { abortKey });
+  }
+  startLoad(load: LoadOptions, key?: string): Promise<void> {
+    return this.#order('startLoad', { load, key });
+  }
+  /** Resolves when that many calls of the load have succeeded. */
+  reached(prefix: string, ok: number): Promise<number> {
+    return this.#order('reached', { prefix, ok });
+  }
+  loadSoFar(prefix: string): Promise<LoadSummary> {
+    return this.#order('loadSoFar', { prefix });
+  }
+  /** Ends the load, lets what is in flight finish. */
+  endLoad(prefix: string, now = true): Promise<LoadSummary> {
+    return this.#order('endLoad', { prefix, now });
+  }
+  ran(): Promise<string[]> {
+    return this.#order('ran');
+  }
+  letGo(): Promise<void> {
+    return this.#order('letGo');
+  }
+  transport(key?: string): Promise<string> {
+    return this.#order('transport', { key });
+  }
+  closeClient(key?: string): Promise<void> {
+    return this.#order('closeClient', { key });
+  }
+  closeServer(key?: string): Promise<void> {
+    return this.#order('closeServer', { key });
+  }
+}
+
+/** Options of `connect` and `serve` for a way to an agent. */
+export function wayTo(
+  agent: Pick<AgentProcess, 'socket' | 'loopback'>,
+  transport: TestTransport | 'auto',
+): object {
+  const tcp = `tcp://127.0.0.1:${agent.loopback}`;
+  switch (transport) {
+    case 'shm':
+    case 'unix':
+      return { agent: agent.socket, transport };
+    case 'tcp':
+      return { agent: tcp, transport };
+    default:
+      return { agent: { socket: agent.socket, tcp } };
+  }
+}

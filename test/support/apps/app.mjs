@@ -1,0 +1,204 @@
+// The application of the end-to-end tests: a real process with the built SDK that does what the test orders over Node's
+// channel (test/support/app-process.ts is the other end). It serves a fixed set of methods, makes calls and keeps load
+// on a service; it records what ran, so that tests can hold every claim about that against the truth.
+import { setTimeout as pause } from 'node:timers/promises';
+import { MeshError, connect, serve } from '../../../dist/index.js';
+
+const name = process.argv[2] ?? 'app';
+const clients = new Map();
+const servers = new Map();
+const aborts = new Map();
+const loads = new Map();
+/** Ids of `record` requests in the order in which they ran. */
+const ran = [];
+const held = [];
+
+function tell(event, fields = {}) {
+  if (process.connected) process.send({ event, ...fields });
+}
+
+function seen(request) {
+  const { service, method, group, version, sourceApp, contentType, hashKey, traceparent, tracestate } =
+    request;
+  return {
+    ...{ service, method, group, version, sourceApp, contentType, hashKey, traceparent, tracestate },
+    attachments: { ...request.attachments },
+    oneWay: request.oneWay,
+    attempt: request.attempt,
+    timeoutMs: request.timeoutMs,
+    servedBy: name,
+  };
+}
+
+const methods = {
+  echo: (request) => request.body,
+  who: () => name,
+  info: (request) => ({ body: JSON.stringify(seen(request)), attachments: { 'served-by': name } }),
+  note: (request) => tell('note', { ...seen(request), body: request.body.toString() }),
+  'fail-mesh': () => {
+    throw new MeshError('NOT_FOUND', 'no such thing: zürich');
+  },
+  'fail-error': async () => {
+    throw new Error('boom');
+  },
+  'too-much': () => Buffer.alloc(70_000),
+  /** Never answers; tells when it began and when it was told to stop. */
+  never: (request) => {
+    tell('started', { body: request.body.toString() });
+    request.signal.addEventListener('abort', () =>
+      tell('aborted', { body: request.body.toString(), reason: String(request.signal.reason?.status) }),
+    );
+    return new Promise(() => undefined);
+  },
+  /** Answers when the test says so. */
+  held: (request) => {
+    tell('held', { body: request.body.toString() });
+    return new Promise((resolve) => held.push(() => resolve(`${name} let go of ${request.body}`)));
+  },
+  record: async (request) => {
+    ran.push(request.body.toString());
+    const workMs = Number(request.attachments?.['work-ms'] ?? 0);
+    if (workMs > 0) await pause(workMs);
+    return name;
+  },
+  /** Calls the next service named in the attachment `way`, separated by commas; the last one is asked for `info`. */
+  relay: async (request) => {
+    const [next, ...rest] = request.attachments.way.split(',');
+    const server = servers.get('main');
+    const reply = await server.client.call(next, rest.length === 0 ? 'info' : 'relay', request.body, {
+      timeoutMs: 60_000,
+      attachments: rest.length === 0 ? {} : { way: rest.join(',') },
+    });
+    return reply.body;
+  },
+};
+
+function failure(error) {
+  if (!(error instanceof MeshError))
+    return { status: 'NOT A MESH ERROR', message: String(error?.stack ?? error) };
+  const { status, code, message, retryable, mayHaveRun } = error;
+  return { status, code, message, retryable, mayHaveRun };
+}
+
+class Load {
+  constructor(client, options) {
+    Object.assign(this, { client, options });
+    this.summary = { sent: 0, ok: 0, failures: [], by: {}, wrong: 0 };
+    this.stopped = false;
+    this.waiters = [];
+    this.done = Promise.all(Array.from({ length: options.inFlight }, () => this.work()));
+  }
+  async work() {
+    const {
+      service,
+      services = [service],
+      method,
+      total = Infinity,
+      callOptions = {},
+      prefix,
+      bodyBytes = 0,
+    } = this.options;
+    const { summary } = this;
+    while (!this.stopped && summary.sent < total) {
+      const id = `${prefix}${summary.sent++}`;
+      const body = bodyBytes === 0 ? id : id.padEnd(bodyBytes, '.');
+      try {
+        const reply = await this.client.call(
+          services[summary.sent % services.length],
+          method,
+          body,
+          callOptions,
+        );
+        const text = reply.body.toString();
+        if (method === 'echo') summary.wrong += text === body ? 0 : 1;
+        else summary.by[text] = (summary.by[text] ?? 0) + 1;
+        summary.ok += 1;
+        for (const waiter of this.waiters.splice(0)) waiter();
+      } catch (error) {
+        summary.failures.push({ id, ...failure(error) });
+        // Failures come without a wait; a client in trouble must leave its process room to get out of it.
+        await pause(1);
+      }
+    }
+  }
+  async reached(ok) {
+    while (this.summary.ok < ok) await new Promise((resolve) => this.waiters.push(resolve));
+    return this.summary.ok;
+  }
+}
+
+const orders = {
+  async connect({ key = 'main', options }) {
+    const client = await connect({ app: name, ...options });
+    client.on('transport', (transport) => tell('transport', { key, transport }));
+    clients.set(key, client);
+    return client.transport;
+  },
+  async serve({ key = 'main', options }) {
+    const server = await serve({ app: name, methods: options.anyMethod ? methods.who : methods, ...options });
+    server.on('transport', (transport) => tell('transport', { key, transport }));
+    servers.set(key, server);
+    return { transport: server.transport, address: server.address };
+  },
+  async call({ key = 'main', service, method, body, options = {}, abortKey }) {
+    const client = clients.get(key) ?? servers.get(key).client;
+    let signal;
+    if (abortKey !== undefined) {
+      const controller = new AbortController();
+      aborts.set(abortKey, controller);
+      ({ signal } = controller);
+    }
+    try {
+      const reply = await client.call(service, method, body, signal ? { ...options, signal } : options);
+      return { reply: { body: reply.body, attachments: { ...reply.attachments } } };
+    } catch (error) {
+      return { failure: failure(error) };
+    } finally {
+      aborts.delete(abortKey);
+    }
+  },
+  async send({ key = 'main', service, method, body, options = {} }) {
+    await clients.get(key).send(service, method, body, options);
+  },
+  abort({ abortKey }) {
+    aborts.get(abortKey).abort(new Error('the test gave up'));
+  },
+  startLoad({ key = 'main', load }) {
+    loads.set(load.prefix, new Load(clients.get(key), load));
+  },
+  reached: ({ prefix, ok }) => loads.get(prefix).reached(ok),
+  /** Ends a load (with `now` at once, else after its total) and answers what came of it. */
+  async endLoad({ prefix, now }) {
+    const load = loads.get(prefix);
+    if (now) load.stopped = true;
+    await load.done;
+    return load.summary;
+  },
+  loadSoFar: ({ prefix }) => loads.get(prefix).summary,
+  ran: () => ran,
+  letGo() {
+    for (const go of held.splice(0)) go();
+  },
+  transport: ({ key = 'main' }) => (clients.get(key) ?? servers.get(key)).transport,
+  closeClient: ({ key = 'main' }) => clients.get(key).close(),
+  closeServer: ({ key = 'main' }) => servers.get(key).close(),
+};
+
+process.on('message', async ({ order, id, ...args }) => {
+  try {
+    const answer = await orders[order](args);
+    if (process.connected) process.send({ id, answer });
+  } catch (error) {
+    if (process.connected) process.send({ id, failed: failure(error) });
+  }
+});
+
+async function leave() {
+  for (const load of loads.values()) load.stopped = true;
+  await Promise.all([...servers.values(), ...clients.values()].map((end) => end.close()));
+  if (process.connected) process.disconnect();
+}
+process.once('SIGTERM', () => void leave());
+// The test is gone: nothing of it may stay.
+process.once('disconnect', () => setTimeout(() => process.exit(3), 5_000).unref());
+tell('up');

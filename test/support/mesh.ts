@@ -1,0 +1,125 @@
+// A mesh for one test or one file of tests: a temporary directory, agents that share a registry in it, applications. Its end is part of
+// each test: everything leaves gracefully, in the order in which a release system would do it, and what stays behind
+// is a failure (processes, socket files, instances in the registry, shared memory that an agent still maps).
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AgentProcess } from './agent-process.js';
+import type { AgentConfig } from './agent-process.js';
+import { AppProcess, wayTo } from './app-process.js';
+import type { TestTransport } from './app-process.js';
+import { memfdMappings, processExists } from './proc-facts.js';
+import type { StartOptions } from './running-process.js';
+import { until } from './until.js';
+
+/** See the file's head. */
+export class Mesh {
+  readonly directory = mkdtempSync(join(tmpdir(), 'ringside-e2e-'));
+  readonly agents: AgentProcess[] = [];
+  readonly apps: AppProcess[] = [];
+
+  get registryDirectory(): string {
+    return join(this.directory, 'registry');
+  }
+
+  async agent(name: string, config: AgentConfig = {}, options: StartOptions = {}): Promise<AgentProcess> {
+    const agent = this.launch(name, config, options);
+    await agent.ready();
+    return agent;
+  }
+
+  /** Starts an agent without waiting until it is ready. */
+  launch(name: string, config: AgentConfig = {}, options: StartOptions = {}): AgentProcess {
+    const agent = AgentProcess.launch(this.directory, name, config, options);
+    this.agents.push(agent);
+    return agent;
+  }
+
+  async app(name: string, options: StartOptions = {}): Promise<AppProcess> {
+    const app = await AppProcess.start(name, options);
+    this.apps.push(app);
+    return app;
+  }
+
+  /** An app that serves `service` through `agent`. */
+  async server(
+    name: string,
+    agent: AgentProcess,
+    options: { service: string } & Record<string, unknown>,
+    transport: TestTransport = 'shm',
+  ): Promise<AppProcess> {
+    const app = await this.app(name, environmentOf(transport));
+    await app.serve({ ...wayTo(agent, transport), ...options });
+    return app;
+  }
+
+  /** An app that is connected to `agent` for calling. */
+  async client(
+    name: string,
+    agent: AgentProcess,
+    transport: TestTransport = 'shm',
+    options: object = {},
+  ): Promise<AppProcess> {
+    const app = await this.app(name, environmentOf(transport));
+    await app.connect({ ...wayTo(agent, transport), ...options });
+    return app;
+  }
+
+  /** Instances in the registry's directory. */
+  registered(): string[] {
+    if (!existsSync(this.registryDirectory)) return [];
+    return readdirSync(this.registryDirectory).filter((file) => file.endsWith('.json'));
+  }
+
+  /** Ends everything gracefully and fails if anything is left. */
+  async close(): Promise<void> {
+    const problems: string[] = [];
+    try {
+      await this.#leave(problems);
+    } catch (error) {
+      problems.push(String(error));
+    } finally {
+      for (const { process } of [...this.apps, ...this.agents]) {
+        if (process.ending === undefined) await process.end('SIGKILL');
+        if (processExists(process.pid)) problems.push(`${process.name} (pid ${process.pid}) is still there`);
+      }
+      rmSync(this.directory, { recursive: true, force: true });
+    }
+    if (problems.length > 0) throw new Error(`the mesh did not end well:\n${problems.join('\n')}`);
+  }
+
+  async #leave(problems: string[]): Promise<void> {
+    const running = this.apps.filter((app) => app.process.ending === undefined);
+    const endings = await Promise.all(running.map((app) => app.process.end()));
+    endings.forEach(({ code, signal }, i) => {
+      if (code !== 0)
+        problems.push(`${running[i]?.name} ended with ${code ?? signal}\n${running[i]?.process.output}`);
+    });
+    for (const agent of this.agents.filter(
+      ({ process, adminUrl }) => process.ending === undefined && adminUrl !== '',
+    )) {
+      await until(`${agent.name} to let go of its apps and their shared memory`, async () => {
+        const links = await agent.links();
+        return links.every(({ role }) => role !== 'app') && memfdMappings(agent.pid) === 0;
+      }).catch((error: unknown) => problems.push(`${String(error)}\n${agent.process.output}`));
+    }
+    const left = this.agents.filter(({ process }) => process.ending === undefined);
+    await Promise.all(
+      left.map(async (agent) => {
+        const { code, signal } = await agent.process.end();
+        if (code !== 0) problems.push(`${agent.name} ended with ${code ?? signal}\n${agent.process.output}`);
+      }),
+    );
+    for (const agent of this.agents) {
+      if (!agent.forced && existsSync(agent.socket)) problems.push(`${agent.socket} is still there`);
+    }
+    if (this.agents.every(({ forced }) => !forced)) {
+      const files = this.registered();
+      if (files.length > 0) problems.push(`instances are still registered: ${files.join(', ')}`);
+    }
+  }
+}
+
+function environmentOf(transport: TestTransport): StartOptions {
+  return transport === 'no-addon' ? { env: { RINGSIDE_ADDON: 'off' } } : {};
+}

@@ -1,0 +1,35 @@
+// What the kernel says about a process, from /proc: descriptors, mappings of shared memory, whether it still is there.
+import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+
+/** What each open descriptor of a process points to. */
+export function openFiles(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return []; // closed between the two looks
+    }
+  });
+}
+
+/** Number of open descriptors. */
+export function fdCount(pid: number): number {
+  return openFiles(pid).length;
+}
+
+/** Segments of shared memory that a process has mapped. */
+export function memfdMappings(pid: number): number {
+  return readFileSync(`/proc/${pid}/maps`, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('/memfd:')).length;
+}
+
+/** Whether a process with this id exists and is no zombie. */
+export function processExists(pid: number): boolean {
+  if (!existsSync(`/proc/${pid}/stat`)) return false;
+  try {
+    return !/^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
