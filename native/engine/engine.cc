@@ -108,6 +108,7 @@ void Engine::wait_and_read(int max_wait_ms) {
       on_shm_socket(link);
       continue;
     }
+    if (tag == kTagSocket && events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) link->hung_up = true;
     if (events[i].events & EPOLLOUT || tag == kTagDoorbell) touch(link);
     if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) read_link(link->handle);
   }

@@ -73,8 +73,9 @@ ReadResult StreamLink::read(FrameSink* sink, size_t budget_bytes) {
         partial_.clear();
       }
     }
-    // A short read emptied the socket: with edge-triggered polling new bytes bring a new event.
-    if (static_cast<size_t>(got) < kReadBytes) return ReadResult::kDrained;
+    // A short read emptied the socket: with edge-triggered polling new bytes bring a new event. An end that came together with
+    // these bytes brings none, so it must be read now.
+    if (static_cast<size_t>(got) < kReadBytes && !hung_up) return ReadResult::kDrained;
     if (read_bytes >= budget_bytes) return ReadResult::kMore;
   }
 }
