@@ -12,6 +12,8 @@ inline constexpr size_t kFixedBytes = 32;
 inline constexpr size_t kMaxHeaderBytes = 16 * 1024;
 inline constexpr size_t kMaxFrameBodyBytes = 64 * 1024;
 inline constexpr size_t kMaxFrameBytes = kFixedBytes + kMaxHeaderBytes + kMaxFrameBodyBytes;
+/// What the sender of a streamed body may have sent without credit.
+inline constexpr uint32_t kStreamWindowBytes = 256 * 1024;
 inline constexpr size_t kMaxNameBytes = 256;
 inline constexpr size_t kMaxAttachments = 64;
 

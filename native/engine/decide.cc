@@ -2,6 +2,7 @@
 // away gracefully. A decision about something that is gone is a counted no-op.
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "native/codec/mesh_header.h"
@@ -39,88 +40,106 @@ void Engine::on_command(Resolve& command) {
   for (const uint32_t slot : parked_.close_upcall(token.slot)) resolve_one(slot, command);
 }
 
+/// Ends the wait of one request: carries out the verdict, then lets what came of its body meanwhile follow.
 void Engine::resolve_one(uint32_t slot, Resolve& verdict) {
   ParkedRequest& parked = parked_.at(slot);
   timers_.clear(&parked.timer);
-  const FlowRef flow = parked.flow;
-  const int64_t arrived_ns = parked.arrived_ns;
-  const int64_t deadline_ns = parked.deadline_ns;
+  const Waited waited{parked.flow, parked.arrived_ns, parked.deadline_ns};
   const Handle downstream = parked.downstream;
   const size_t n = parked.frame.size();
-  // A header from TypeScript may be longer than the one it replaces.
-  uint8_t* const bytes = arena_.take(n + verdict.header.size());
+  uint8_t* const bytes = arena_.take(n);
   std::memcpy(bytes, parked.frame.data(), n);
   parked_.remove(slot);
-  Link* link = find_link(downstream);
-  if (link == nullptr || link->closing_soon) return;
 
-  Frame frame;
-  frame.head = bytes;
-  decode_fixed(bytes, &frame.fixed);
-  frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
-  frame.body = bytes + frame.head_bytes;
-  frame.body_bytes = frame.fixed.body_bytes;
+  size_t at = 0;
+  while (at < n) {
+    Link* link = find_link(downstream);
+    if (link == nullptr || link->closing_soon) return;
+    Frame frame;
+    frame.head = bytes + at;
+    decode_fixed(frame.head, &frame.fixed);
+    frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
+    frame.body = frame.head + frame.head_bytes;
+    frame.body_bytes = frame.fixed.body_bytes;
+    at += frame.bytes();
+    if (frame.fixed.type == FrameType::kChunk) {
+      on_chunk(link, frame);
+    } else {
+      carry_out(link, frame, waited, verdict);
+    }
+  }
+}
+
+void Engine::carry_out(Link* link, Frame& frame, const Waited& waited, const Resolve& verdict) {
+  const Handle downstream = link->handle;
   const uint64_t id = frame.fixed.request_id;
-
+  const FrameType type = frame.fixed.type;
   switch (verdict.verdict) {
     case Resolve::Verdict::kLookUp: {
       HeaderView view;
       if (parse_header(frame.header(), frame.header_bytes(), &view) != nullptr) return;  // it was accepted before
       const Direction direction = link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound;
-      route(link, frame, direction, view, arrived_ns, true);
+      route(link, frame, direction, view, waited.arrived_ns, true);
       return;
     }
     case Resolve::Verdict::kReject:
       counters_.rejected++;
-      count(flow, static_cast<uint8_t>(verdict.code), now_ns_ - arrived_ns);
-      reply_to_request(downstream, id, frame.fixed.type, {verdict.code, verdict.text, true});
+      count(waited.flow, static_cast<uint8_t>(verdict.code), now_ns_ - waited.arrived_ns);
+      reply_to_request(downstream, id, type, {verdict.code, verdict.text, true});
       return;
-    case Resolve::Verdict::kAnswer: {
-      count(flow, static_cast<uint8_t>(verdict.code), now_ns_ - arrived_ns);
-      if (frame.fixed.type == FrameType::kOneWay) return;
-      if (verdict.header.size() > kMaxHeaderBytes || verdict.body.size() > kMaxFrameBodyBytes) {
-        reply_to_request(downstream, id, frame.fixed.type, {Code::kInternal, "the agent's answer is too large for a frame", false});
+    case Resolve::Verdict::kAnswer:
+      count(waited.flow, static_cast<uint8_t>(verdict.code), now_ns_ - waited.arrived_ns);
+      if (type != FrameType::kOneWay) answer(link, id, verdict);
+      return;
+    case Resolve::Verdict::kForward: {
+      if (verdict.header.size() > kMaxHeaderBytes) {
+        reply_to_request(downstream, id, type, {Code::kInternal, "a filter made the header too large", true});
         return;
       }
-      Frame reply;
-      reply.head_bytes = kFixedBytes + verdict.header.size();
-      reply.body_bytes = verdict.body.size();
-      reply.head = arena_.take(reply.bytes());
-      reply.fixed.type = FrameType::kResponse;
-      reply.fixed.status = static_cast<uint8_t>(verdict.code);
-      reply.fixed.header_bytes = static_cast<uint32_t>(verdict.header.size());
-      reply.fixed.body_bytes = static_cast<uint32_t>(verdict.body.size());
-      reply.fixed.request_id = id;
-      encode_fixed(reply.fixed, reply.head);
-      std::memcpy(reply.head + kFixedBytes, verdict.header.data(), verdict.header.size());
-      std::memcpy(reply.head + reply.head_bytes, verdict.body.data(), verdict.body.size());
-      reply.body = reply.head + reply.head_bytes;
-      link->responses_out++;
-      touch(link);
-      if (!link->append(reply, false)) {
-        reply_to_request(downstream, id, frame.fixed.type,
-                         {Code::kResourceExhausted, "the caller reads too slowly: its outbound queue is full", false});
-      }
+      if (!verdict.header.empty()) replace_header(&frame, verdict.header);
+      const int64_t by_verdict_ns = waited.arrived_ns + verdict.timeout_ms * kNsPerMs;
+      const int64_t deadline_ns = verdict.timeout_ms == 0 ? waited.deadline_ns : std::min(waited.deadline_ns, by_verdict_ns);
+      forward(downstream, frame, waited.flow, verdict.cluster, deadline_ns, waited.arrived_ns, 0);
       return;
     }
-    case Resolve::Verdict::kForward:
-      if (!verdict.header.empty()) {
-        if (verdict.header.size() > kMaxHeaderBytes) {
-          reply_to_request(downstream, id, frame.fixed.type, {Code::kInternal, "a filter made the header too large", true});
-          return;
-        }
-        std::memmove(bytes + kFixedBytes + verdict.header.size(), frame.body, frame.body_bytes);
-        std::memcpy(bytes + kFixedBytes, verdict.header.data(), verdict.header.size());
-        frame.fixed.header_bytes = static_cast<uint32_t>(verdict.header.size());
-        patch_header_bytes(bytes, frame.fixed.header_bytes);
-        frame.head_bytes = kFixedBytes + verdict.header.size();
-        frame.body = bytes + frame.head_bytes;
-      }
-      forward(downstream, frame, flow, verdict.cluster,
-              verdict.timeout_ms == 0 ? deadline_ns : std::min(deadline_ns, arrived_ns + verdict.timeout_ms * kNsPerMs),
-              arrived_ns, 0);
-      return;
   }
+}
+
+/// The frame with another header, in fresh memory: the body stays where it is.
+void Engine::replace_header(Frame* frame, std::string_view header) {
+  uint8_t* const head = arena_.take(kFixedBytes + header.size());
+  frame->fixed.header_bytes = static_cast<uint32_t>(header.size());
+  encode_fixed(frame->fixed, head);
+  std::memcpy(head + kFixedBytes, header.data(), header.size());
+  frame->head = head;
+  frame->head_bytes = kFixedBytes + header.size();
+}
+
+/// Answers a request with TypeScript's header and body.
+void Engine::answer(Link* link, uint64_t request_id, const Resolve& verdict) {
+  if (verdict.header.size() > kMaxHeaderBytes || verdict.body.size() > kMaxFrameBodyBytes) {
+    reply_to_request(link->handle, request_id, FrameType::kRequest,
+                     {Code::kInternal, "the agent's answer is too large for a frame", false});
+    return;
+  }
+  Frame reply;
+  reply.head_bytes = kFixedBytes + verdict.header.size();
+  reply.body_bytes = verdict.body.size();
+  reply.head = arena_.take(reply.bytes());
+  reply.fixed.type = FrameType::kResponse;
+  reply.fixed.status = static_cast<uint8_t>(verdict.code);
+  reply.fixed.header_bytes = static_cast<uint32_t>(verdict.header.size());
+  reply.fixed.body_bytes = static_cast<uint32_t>(verdict.body.size());
+  reply.fixed.request_id = request_id;
+  encode_fixed(reply.fixed, reply.head);
+  std::memcpy(reply.head + kFixedBytes, verdict.header.data(), verdict.header.size());
+  std::memcpy(reply.head + reply.head_bytes, verdict.body.data(), verdict.body.size());
+  reply.body = reply.head + reply.head_bytes;
+  link->responses_out++;
+  touch(link);
+  if (link->append(reply, false)) return;
+  reply_to_request(link->handle, request_id, FrameType::kRequest,
+                   {Code::kResourceExhausted, "the caller reads too slowly: its outbound queue is full", false});
 }
 
 void Engine::on_command(CloseLink& command) {
@@ -159,7 +178,7 @@ void Engine::on_command(GoAway& command) {
     Link* link = entry.link.get();
     if (link == nullptr || link->closing_soon || link->state != LinkState::kOpen) continue;
     if (link->role != LinkRole::kPeer && !(command.apps && link->role == LinkRole::kApp)) continue;
-    append_control(link, FrameType::kGoAway, ack_id, header_view);
+    append_control(link, {.type = FrameType::kGoAway, .request_id = ack_id}, header_view);
     link->go_away_rounds |= 1u << slot;
     round.waiting++;
     round.asked++;
@@ -204,7 +223,7 @@ void Engine::on_go_away(Link* link, const Frame& frame) {
     const Handle handle = link->handle;
     clusters_.drain(view.service, [&](const Instance& i) { return i.local && i.link == handle; });
   }
-  append_control(link, FrameType::kGoAwayAck, frame.fixed.request_id);
+  append_control(link, {.type = FrameType::kGoAwayAck, .request_id = frame.fixed.request_id});
   if (link->role == LinkRole::kUpstream && view.service.empty()) {
     link->drain_then_close = true;
     link->reason = "the other agent is going away";

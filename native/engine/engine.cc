@@ -259,7 +259,7 @@ bool Engine::on_frame(Link* link, Frame& frame) {
       on_cancel(link, frame);
       return true;
     case FrameType::kPing:
-      append_control(link, FrameType::kPong, frame.fixed.request_id);
+      append_control(link, {.type = FrameType::kPong, .request_id = frame.fixed.request_id});
       return true;
     case FrameType::kPong:
       return true;
@@ -270,7 +270,9 @@ bool Engine::on_frame(Link* link, Frame& frame) {
       on_go_away_ack(link, frame);
       return true;
     case FrameType::kChunk:
+      return on_chunk(link, frame);
     case FrameType::kCredit:
+      return on_credit(link, frame);
     case FrameType::kHello:
     case FrameType::kWelcome:
       break;

@@ -4,6 +4,7 @@
 //   engine.cc         the loop: wait, read, flush, close, time
 //   open_links.cc     accept, hello and welcome, connect, close
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
+//   walk_stream.cc    bodies in pieces: chunks and credit, both ways
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
 //   decide.cc         snapshots, flows and verdicts from TypeScript
 //   report.cc         events and statistics for TypeScript
@@ -46,6 +47,7 @@ struct EngineCounters {
   uint64_t deadlines = 0, repicks = 0, rejected = 0;
   uint64_t refused_pending_full = 0, refused_parked_full = 0, refused_outbound_full = 0, refused_miss_rate = 0;
   uint64_t dropped_records = 0, one_ways_dropped = 0;
+  uint64_t streams = 0, chunks = 0, stale_chunks = 0, refused_streams_full = 0;
   uint64_t turns = 0;
 };
 
@@ -54,6 +56,7 @@ struct Verdict {
   Code code = Code::kOk;
   std::string_view text;
   bool not_run = false;
+  bool in_stream = false;  // the reply has begun: this ends it
 };
 
 class Engine final : public FrameSink, public InstanceHooks {
@@ -91,6 +94,11 @@ class Engine final : public FrameSink, public InstanceHooks {
   struct LinkSlot {
     std::unique_ptr<Link> link;
     uint32_t generation = 1;
+  };
+  struct Waited {  // what is kept of a parked request
+    FlowRef flow;
+    int64_t arrived_ns;
+    int64_t deadline_ns;
   };
   struct GoAwayRound {
     uint32_t id = 0;
@@ -143,6 +151,7 @@ class Engine final : public FrameSink, public InstanceHooks {
 
   // walk_reply.cc
   bool on_reply(Link* link, Frame& frame);
+  bool on_streamed_reply(uint32_t slot, Frame& frame);
   void on_cancel(Link* link, const Frame& frame);
   void reply_to_request(Handle downstream, uint64_t request_id, FrameType type, const Verdict& verdict);
   void finish_pending(uint32_t slot, const Verdict& verdict);
@@ -152,7 +161,16 @@ class Engine final : public FrameSink, public InstanceHooks {
   void count(FlowRef flow, uint8_t status, int64_t latency_ns);
   void expire_pending(uint32_t slot);
   void expire_parked(uint32_t slot);
-  void append_control(Link* link, FrameType type, uint64_t request_id, std::string_view header = {});
+  void append_control(Link* link, const FixedPart& fixed, std::string_view header = {});
+
+  // walk_stream.cc
+  bool accept_stream(Handle downstream, const Frame& frame);
+  bool begin_stream(BodyStream* stream, const Frame& frame, Link* to);
+  void end_streams(Pending& pending);
+  bool on_chunk(Link* link, Frame& frame);
+  bool pass_chunk(uint32_t slot, Frame& frame, bool is_reply);
+  void park_chunk(Link* link, const Frame& frame);
+  bool on_credit(Link* link, const Frame& frame);
 
   // decide.cc
   void on_command(SetCluster& command);
@@ -169,6 +187,9 @@ class Engine final : public FrameSink, public InstanceHooks {
   void on_command(SetTimeouts& command);
   void on_command(AddListener& command);
   void resolve_one(uint32_t parked, Resolve& verdict);
+  void carry_out(Link* link, Frame& frame, const Waited& waited, const Resolve& verdict);
+  void replace_header(Frame* frame, std::string_view header);
+  void answer(Link* link, uint64_t request_id, const Resolve& verdict);
   void on_go_away(Link* link, const Frame& frame);
   void on_go_away_ack(Link* link, const Frame& frame);
   void go_away_settled(uint32_t round);

@@ -332,7 +332,7 @@ void Engine::on_link_timer(Link* link) {
     close_soon(link, "the peer has been silent for three keep-alive intervals");
     return;
   } else {
-    append_control(link, FrameType::kPing, link->silent_intervals);
+    append_control(link, {.type = FrameType::kPing, .request_id = link->silent_intervals});
   }
   link->bytes_in_at_last_check = link->bytes_in;
   timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);

@@ -19,6 +19,8 @@ struct EngineOptions {
   uint32_t max_flows = 10000;
   uint32_t max_clusters = 4096;
   uint64_t max_outbound_bytes = 8 << 20;  // per link
+  uint32_t max_body_bytes = 64 << 20;
+  uint32_t max_streams_per_link = 256;      // each may have kStreamWindowBytes queued
   uint32_t upcalls_per_second_per_link = 200;
   uint32_t max_records = 1024;  // slow and failed requests kept until they are read
 

@@ -1,5 +1,8 @@
 #include "native/engine/parked.h"
 
+#include "native/base/bytes.h"
+#include "native/codec/frame.h"
+
 namespace ringside {
 
 ParkedTable::ParkedTable(uint32_t capacity, uint64_t max_bytes)
@@ -48,6 +51,25 @@ uint32_t ParkedTable::park(uint32_t upcall_slot, Handle downstream, std::vector<
   }
   upcall.last = slot;
   return slot;
+}
+
+bool ParkedTable::append(uint32_t slot, const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes) {
+  if (bytes_ + head_bytes + body_bytes > max_bytes_) return false;
+  std::vector<uint8_t>& frame = parked_[slot].frame;
+  frame.insert(frame.end(), head, head + head_bytes);
+  frame.insert(frame.end(), body, body + body_bytes);
+  bytes_ += head_bytes + body_bytes;
+  return true;
+}
+
+uint32_t ParkedTable::find_request(Handle downstream, uint64_t request_id) const {
+  for (uint32_t slot = 0; slot < parked_.size(); slot++) {
+    const ParkedRequest& parked = parked_[slot];
+    if (parked.live && parked.downstream == downstream && load_u64(parked.frame.data() + kRequestIdOffset) == request_id) {
+      return slot;
+    }
+  }
+  return kNoParked;
 }
 
 void ParkedTable::remove(uint32_t slot) {

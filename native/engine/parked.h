@@ -50,6 +50,10 @@ class ParkedTable {
   uint32_t open_upcall(UpcallKind kind, std::string_view key);
   /// Adds a request (there must be room); the caller fills in what is not named here.
   uint32_t park(uint32_t upcall, Handle downstream, std::vector<uint8_t> frame);
+  /// Adds a piece of its body to a parked request. False: over the bound on bytes; nothing was added.
+  bool append(uint32_t parked, const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes);
+  /// The parked request that its sender knows as `request_id`, or kNoParked.
+  uint32_t find_request(Handle downstream, uint64_t request_id) const;
   /// Takes one request out, and its upcall with the last one. The caller has disarmed the timer.
   void remove(uint32_t parked);
   /// Ends an upcall; returns its requests in order of arrival, still parked but no longer on it.

@@ -34,6 +34,9 @@ uint32_t PendingTable::open(Handle downstream, uint64_t downstream_id, PendingLi
   p.upstream = Handle{};
   p.instance = UINT32_MAX;
   p.flow = FlowRef{};
+  p.streamed = false;
+  p.request = BodyStream{};
+  p.reply = BodyStream{};
   p.down_previous = kNoPending;
   p.down_next = down->head;
   if (down->head != kNoPending) slots_[down->head].down_previous = slot;

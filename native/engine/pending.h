@@ -15,6 +15,13 @@ namespace ringside {
 
 inline constexpr uint32_t kNoPending = UINT32_MAX;
 
+/// A body on its way through in pieces (docs/wire-format.md, "Streamed bodies").
+struct BodyStream {
+  bool open = false;           // more pieces are to come
+  uint32_t left_bytes = 0;     // of the length that was stated
+  uint32_t allowance_bytes = 0;  // what the sender may still send without credit
+};
+
 struct Pending {
   uint32_t generation = 1;
   bool live = false;
@@ -28,6 +35,9 @@ struct Pending {
   uint32_t instance = UINT32_MAX;
   FlowRef flow;
   int64_t started_ns = 0;
+  bool streamed = false;  // the request came in pieces, so its bytes are not all in one place
+  BodyStream request;
+  BodyStream reply;
   uint32_t down_next = kNoPending, down_previous = kNoPending;
   uint32_t up_next = kNoPending, up_previous = kNoPending;
 };

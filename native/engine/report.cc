@@ -123,6 +123,10 @@ void Engine::report_stats(uint32_t id) {
         {"refused_parked_full", counters_.refused_parked_full},
         {"refused_outbound_full", counters_.refused_outbound_full},
         {"refused_miss_rate", counters_.refused_miss_rate},
+        {"refused_streams_full", counters_.refused_streams_full},
+        {"streams", counters_.streams},
+        {"chunks", counters_.chunks},
+        {"stale_chunks", counters_.stale_chunks},
         {"dropped_records", counters_.dropped_records},
         {"turns", counters_.turns},
     };

@@ -39,6 +39,11 @@ bool Engine::on_reply(Link* link, Frame& frame) {
   patch_request_id(frame.head, p.downstream_id);
   const uint64_t downstream_id = p.downstream_id;
   const uint8_t status = frame.fixed.status;
+  if (p.reply.open) {
+    violation(link, "a second reply to a request");
+    return false;
+  }
+  if (frame.fixed.flags & kFlagMore) return on_streamed_reply(slot, frame);
   if (status != 0 || latency_ns > options_.slow_request_ms * kNsPerMs) {
     HeaderView view;
     const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
@@ -58,6 +63,31 @@ bool Engine::on_reply(Link* link, Frame& frame) {
   return true;
 }
 
+/// The first piece of a reply whose body comes in chunks: the pending stays until the last of them.
+bool Engine::on_streamed_reply(uint32_t slot, Frame& frame) {
+  Pending& p = pending_.at(slot);
+  Link* to = find_link(p.downstream);
+  const auto fail = [&](const char* text) {
+    cancel_upstream(slot);
+    finish_pending(slot, {Code::kResourceExhausted, text, false});
+    return true;
+  };
+  if (frame.fixed.value > options_.max_body_bytes) return fail("the reply's body is over the agent's limit (limits.bodyBytes)");
+  if (frame.fixed.value <= frame.body_bytes) {
+    cancel_upstream(slot);
+    finish_pending(slot, {Code::kDataLoss, "the reply's body is not as long as it says", false});
+    return true;
+  }
+  if (to == nullptr || to->closing_soon) return true;
+  if (!begin_stream(&p.reply, frame, to)) return fail("too many streamed bodies on their way to the caller (limits.streamsPerLink)");
+  to->responses_out++;
+  touch(to);
+  if (to->append(frame, false)) return true;
+  end_streams(p);
+  counters_.refused_outbound_full++;
+  return fail("the caller reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)");
+}
+
 void Engine::on_cancel(Link* link, const Frame& frame) {
   counters_.cancels++;
   const uint64_t id = frame.fixed.request_id;
@@ -67,14 +97,10 @@ void Engine::on_cancel(Link* link, const Frame& frame) {
     close_pending(slot, Code::kCancelled);
     return;
   }
-  for (uint32_t i = 0; parked_.size() > 0 && i < parked_.capacity(); i++) {
-    ParkedRequest& parked = parked_.at(i);
-    if (!parked.live || !(parked.downstream == link->handle)) continue;
-    if (load_u64(parked.frame.data() + kRequestIdOffset) != id) continue;
-    timers_.clear(&parked.timer);
-    parked_.remove(i);
-    return;
-  }
+  const uint32_t waiting = parked_.size() > 0 ? parked_.find_request(link->handle, id) : kNoParked;
+  if (waiting == kNoParked) return;
+  timers_.clear(&parked_.at(waiting).timer);
+  parked_.remove(waiting);
 }
 
 /// Answers a request that has no pending (any more). One-way requests are only counted. Status replies without text always
@@ -91,9 +117,9 @@ void Engine::reply_to_request(Handle downstream, uint64_t request_id, FrameType 
   const size_t header_bytes =
       verdict.text.empty() ? 0 : encode_status_message(frame.head + kFixedBytes, kMaxStatusHeaderBytes, verdict.text);
   arena_.give_back(frame.head, kFixedBytes + header_bytes);
-  frame.fixed.type = FrameType::kResponse;
+  frame.fixed.type = verdict.in_stream ? FrameType::kChunk : FrameType::kResponse;
   frame.fixed.status = static_cast<uint8_t>(verdict.code);
-  frame.fixed.flags = verdict.not_run ? kFlagNotRun : 0;
+  frame.fixed.flags = static_cast<uint8_t>((verdict.not_run ? kFlagNotRun : 0) | (verdict.in_stream ? kFlagReply : 0));
   frame.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
   frame.fixed.request_id = request_id;
   encode_fixed(frame.fixed, frame.head);
@@ -116,15 +142,18 @@ void Engine::finish_pending(uint32_t slot, const Verdict& verdict) {
   Pending& p = pending_.at(slot);
   const Handle downstream = p.downstream;
   const uint64_t id = p.downstream_id;
+  Verdict told = verdict;
+  told.in_stream = p.reply.open;
   report_record(p, verdict.code, verdict.text, now_ns_ - p.started_ns);
   close_pending(slot, verdict.code);
-  reply_to_request(downstream, id, FrameType::kRequest, verdict);
+  reply_to_request(downstream, id, FrameType::kRequest, told);
 }
 
 void Engine::close_pending(uint32_t slot, Code code) {
   Pending& p = pending_.at(slot);
   count(p.flow, static_cast<uint8_t>(code), now_ns_ - p.started_ns);
   timers_.clear(&p.timer);
+  end_streams(p);
   if (p.instance != UINT32_MAX) {
     if (code != Code::kOk && code != Code::kCancelled) clusters_.instance(p.instance).failures++;
     clusters_.finish(p.instance);
@@ -147,7 +176,7 @@ void Engine::cancel_upstream(uint32_t slot) {
   const Pending& p = pending_.at(slot);
   Link* link = find_link(p.upstream);
   if (link == nullptr || link->closing_soon) return;
-  append_control(link, FrameType::kCancel, pending_.request_id(slot));
+  append_control(link, {.type = FrameType::kCancel, .request_id = pending_.request_id(slot)});
 }
 
 /// A request whose upstream link is gone. What the peer certainly never got whole goes to another endpoint, once, if its
@@ -158,7 +187,7 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   const bool not_run = (link->kind != LinkKind::kShm || link->peer_closed) && link->never_sent(p.end_position);
   const uint8_t* queued = not_run ? link->queued_frame(p.end_position, p.frame_bytes) : nullptr;
   const Flow* flow = flows_.get(p.flow);
-  if (queued == nullptr || p.attempt >= kMaxRepicks || flow == nullptr) {
+  if (queued == nullptr || p.streamed || p.attempt >= kMaxRepicks || flow == nullptr) {
     const std::string text = "the next hop (" + link->peer + ") was lost: " + link->reason;
     finish_pending(slot, {Code::kUnavailable, text, not_run});
     return;
@@ -205,12 +234,11 @@ void Engine::expire_parked(uint32_t slot) {
   reply_to_request(downstream, id, type, {Code::kDeadlineExceeded, "the deadline passed while the agent was deciding where to send it", true});
 }
 
-/// A frame without a body of the engine's own: cancel, ping, pong, go-away, its ack. One that finds no room closes the link.
-void Engine::append_control(Link* link, FrameType type, uint64_t request_id, std::string_view header) {
+/// A frame without a body of the engine's own: cancel, credit, ping, pong, go-away, its ack. One that finds no room closes the link.
+void Engine::append_control(Link* link, const FixedPart& fixed, std::string_view header) {
   Frame frame;
   frame.head = arena_.take(kFixedBytes + header.size());
-  frame.fixed.type = type;
-  frame.fixed.request_id = request_id;
+  frame.fixed = fixed;
   frame.fixed.header_bytes = static_cast<uint32_t>(header.size());
   encode_fixed(frame.fixed, frame.head);
   if (!header.empty()) std::memcpy(frame.head + kFixedBytes, header.data(), header.size());

@@ -40,10 +40,7 @@ bool Engine::on_request(Link* link, Frame& frame) {
     reply_to_request(link->handle, id, type, {Code::kInvalidArgument, "the request names no service", true});
     return true;
   }
-  if (frame.fixed.flags & kFlagMore) {
-    reply_to_request(link->handle, id, type, {Code::kUnimplemented, "streamed bodies are not supported yet", true});
-    return true;
-  }
+  if (frame.fixed.flags & kFlagMore && !accept_stream(link->handle, frame)) return true;
   if (type == FrameType::kRequest && pending_.find_request(link->handle, id) != kNoPending) {
     violation(link, "a request id that is in use");
     return false;
@@ -211,6 +208,12 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
       return;
     }
     Pending& p = pending_.at(slot);
+    p.streamed = frame.fixed.flags & kFlagMore;
+    if (p.streamed && !begin_stream(&p.request, frame, link)) {
+      pending_.close(slot, &from->down, nullptr);
+      refuse_request({Code::kResourceExhausted, "too many streamed bodies on their way to the next hop (limits.streamsPerLink)", true});
+      return;
+    }
     p.flow = flow_ref;
     p.started_ns = arrived_ns;
     p.attempt = attempt;
@@ -220,6 +223,7 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     if (!link->append(frame, false)) {
       counters_.refused_outbound_full++;
       p.instance = UINT32_MAX;
+      if (p.request.open) link->streams_out--;
       pending_.close(slot, &from->down, nullptr);
       refuse_request({Code::kResourceExhausted, "the next hop reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)",
                       true});

@@ -116,6 +116,7 @@ class Link {
   bool reported_up = false;
   uint8_t silent_intervals = 0;
   uint64_t bytes_in_at_last_check = 0;
+  uint32_t streams_out = 0;  // bodies in pieces on their way to this peer
   double miss_tokens = 0;
   int64_t miss_tokens_at_ns = 0;
   int64_t since_ns = 0;

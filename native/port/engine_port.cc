@@ -73,6 +73,8 @@ EngineOptions read_options(const Napi::Object& in) {
       {"maxParked", &out.max_parked},
       {"maxFlows", &out.max_flows},
       {"maxClusters", &out.max_clusters},
+      {"maxBodyBytes", &out.max_body_bytes},
+      {"maxStreamsPerLink", &out.max_streams_per_link},
       {"upcallsPerSecondPerLink", &out.upcalls_per_second_per_link},
       {"maxRecords", &out.max_records},
       {"defaultTimeoutMs", &out.default_timeout_ms},

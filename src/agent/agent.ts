@@ -281,6 +281,8 @@ function engineOptions(config: AgentConfig): EngineOptions {
     // A cluster for each service and group in use; both directions share the table.
     maxClusters: 4 * (limits.services + limits.publications),
     maxOutboundBytes: limits.outboundBytesPerLink,
+    maxBodyBytes: limits.bodyBytes,
+    maxStreamsPerLink: limits.streamsPerLink,
     upcallsPerSecondPerLink: limits.upcallsPerSecondPerLink,
     defaultTimeoutMs: timeouts.defaultMs,
     maxTimeoutMs: timeouts.maxMs,

@@ -226,6 +226,12 @@ const limits = z.strictObject({
   outboundBytesPerLink: sizeBytes(256 * KIB, 1_024 * MIB, 8 * MIB, {
     means: 'Bytes queued for one link that is slow to read.',
   }),
+  bodyBytes: sizeBytes(64 * KIB, 4_095 * MIB, 64 * MIB, {
+    means: 'Longest body that is passed on; bodies over 64 KiB travel in pieces.',
+  }),
+  streamsPerLink: integer(1, 65_536, 256, {
+    means: 'Bodies in pieces on their way to one link; each may have 256 KiB queued.',
+  }),
   services: integer(1, 65_536, 1_024, { means: 'Services watched in the registry.' }),
   publications: integer(1, 65_536, 1_024, { means: "Instances that this agent's applications may publish." }),
   instances: integer(1, 1_048_576, 16_384, { means: 'Instances read from the registry.' }),

@@ -22,6 +22,8 @@ export interface EngineOptions {
   maxFlows: number;
   maxClusters: number;
   maxOutboundBytes: number;
+  maxBodyBytes: number;
+  maxStreamsPerLink: number;
   upcallsPerSecondPerLink: number;
   defaultTimeoutMs: number;
   maxTimeoutMs: number;

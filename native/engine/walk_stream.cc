@@ -1,0 +1,157 @@
+// Bodies in pieces (docs/wire-format.md, "Streamed bodies"): chunks follow the way of their request or reply, credit goes the opposite way. The
+// engine keeps no piece longer than a turn unless the next hop does not take it; how much that can be is bounded by the
+// allowance of a stream and the number of streams on their way to a link.
+#include <cstring>
+
+#include "native/engine/engine.h"
+
+namespace ringside {
+
+/// Whether a request whose body comes in pieces may go on; answers it where not.
+bool Engine::accept_stream(Handle downstream, const Frame& frame) {
+  const char* problem = nullptr;
+  Code code = Code::kInvalidArgument;
+  if (frame.fixed.type == FrameType::kOneWay) {
+    problem = "one-way requests are not streamed";
+  } else if (frame.fixed.value <= frame.body_bytes) {
+    problem = "the request's body is not as long as it says";
+  } else if (frame.fixed.value > options_.max_body_bytes) {
+    code = Code::kResourceExhausted;
+    problem = "the request's body is over the agent's limit (limits.bodyBytes)";
+  }
+  if (problem == nullptr) return true;
+  reply_to_request(downstream, frame.fixed.request_id, frame.fixed.type, {code, problem, true});
+  return false;
+}
+
+/// Books a stream towards `to`. False: that link has as many as it may have.
+bool Engine::begin_stream(BodyStream* stream, const Frame& frame, Link* to) {
+  if (to->streams_out >= options_.max_streams_per_link) {
+    counters_.refused_streams_full++;
+    return false;
+  }
+  to->streams_out++;
+  counters_.streams++;
+  stream->open = true;
+  stream->left_bytes = frame.fixed.value - static_cast<uint32_t>(frame.body_bytes);
+  stream->allowance_bytes = kStreamWindowBytes - static_cast<uint32_t>(frame.body_bytes);
+  return true;
+}
+
+void Engine::end_streams(Pending& p) {
+  Link* up = p.request.open ? find_link(p.upstream) : nullptr;
+  Link* down = p.reply.open ? find_link(p.downstream) : nullptr;
+  if (up != nullptr) up->streams_out--;
+  if (down != nullptr) down->streams_out--;
+  p.request.open = p.reply.open = false;
+}
+
+bool Engine::on_chunk(Link* link, Frame& frame) {
+  const bool is_reply = frame.fixed.flags & kFlagReply;
+  const bool more = frame.fixed.flags & kFlagMore;
+  if (frame.body_bytes == 0 && more) {
+    violation(link, "a chunk with nothing in it");
+    return false;
+  }
+  const uint64_t id = frame.fixed.request_id;
+  const uint32_t slot = is_reply ? pending_.find_reply(id) : pending_.find_request(link->handle, id);
+  if (slot == kNoPending) {
+    if (!is_reply && parked_.size() > 0) {
+      park_chunk(link, frame);
+    } else {
+      counters_.stale_chunks++;
+    }
+    return !link->closing_soon;
+  }
+  const Pending& p = pending_.at(slot);
+  if (is_reply && !(p.upstream == link->handle)) {
+    violation(link, "a chunk of a reply to a request that went to another link");
+    return false;
+  }
+  const BodyStream& stream = is_reply ? p.reply : p.request;
+  if (!stream.open || frame.body_bytes > stream.allowance_bytes) {
+    violation(link, stream.open ? "more of a body than there was credit for" : "a chunk of a body that is complete or was not begun");
+    return false;
+  }
+  return pass_chunk(slot, frame, is_reply);
+}
+
+bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
+  Pending& p = pending_.at(slot);
+  BodyStream& stream = is_reply ? p.reply : p.request;
+  const bool more = frame.fixed.flags & kFlagMore;
+  const bool failed = is_reply && frame.fixed.status != 0;
+  const uint32_t bytes = static_cast<uint32_t>(frame.body_bytes);
+  if (!failed && (more ? bytes >= stream.left_bytes : bytes != stream.left_bytes)) {
+    cancel_upstream(slot);
+    finish_pending(slot, is_reply ? Verdict{Code::kDataLoss, "the reply's body is not as long as it says"}
+                                  : Verdict{Code::kInvalidArgument, "the request's body is not as long as it says"});
+    return true;
+  }
+  counters_.chunks++;
+  stream.left_bytes -= failed ? 0 : bytes;
+  stream.allowance_bytes -= bytes;
+  Link* to = find_link(is_reply ? p.downstream : p.upstream);
+  if (to != nullptr && !to->closing_soon) {
+    patch_request_id(frame.head, is_reply ? p.downstream_id : pending_.request_id(slot));
+    to->append(frame, true);  // bounded by streams and allowance
+    touch(to);
+  }
+  if (more) return true;
+  if (is_reply) {
+    close_pending(slot, static_cast<Code>(frame.fixed.status));
+  } else {
+    stream.open = false;
+    if (to != nullptr) to->streams_out--;
+  }
+  return true;
+}
+
+/// A piece of a request that still waits for its decision waits with it.
+void Engine::park_chunk(Link* link, const Frame& frame) {
+  const uint32_t slot = parked_.find_request(link->handle, frame.fixed.request_id);
+  if (slot == kNoParked) {
+    counters_.stale_chunks++;
+    return;
+  }
+  // Chunks can be small, so what counts is what they take here.
+  constexpr size_t kMaxParkedStreamBytes = kMaxFrameBytes + kStreamWindowBytes + 256 * kFixedBytes;
+  if (parked_.at(slot).frame.size() + frame.bytes() > kMaxParkedStreamBytes) {
+    violation(link, "more of a body than there was credit for");
+    return;
+  }
+  if (parked_.append(slot, frame.head, frame.head_bytes, frame.body, frame.body_bytes)) return;
+  counters_.refused_parked_full++;
+  timers_.clear(&parked_.at(slot).timer);
+  parked_.remove(slot);
+  reply_to_request(link->handle, frame.fixed.request_id, FrameType::kRequest,
+                   {Code::kResourceExhausted, "too many bytes wait for a decision (limits.parkedBytes)", true});
+}
+
+bool Engine::on_credit(Link* link, const Frame& frame) {
+  const bool is_reply = frame.fixed.flags & kFlagReply;
+  const uint64_t id = frame.fixed.request_id;
+  const uint32_t slot = is_reply ? pending_.find_request(link->handle, id) : pending_.find_reply(id);
+  if (slot == kNoPending) return true;  // the body has ended meanwhile
+  Pending& p = pending_.at(slot);
+  if (!is_reply && !(p.upstream == link->handle)) {
+    violation(link, "credit for a request that went to another link");
+    return false;
+  }
+  BodyStream& stream = is_reply ? p.reply : p.request;
+  if (!stream.open) return true;
+  if (frame.fixed.value == 0 || frame.fixed.value > kStreamWindowBytes - stream.allowance_bytes) {
+    violation(link, "credit of nothing, or for more than was sent");
+    return false;
+  }
+  stream.allowance_bytes += frame.fixed.value;
+  Link* to = find_link(is_reply ? p.upstream : p.downstream);
+  if (to == nullptr || to->closing_soon) return true;
+  append_control(to, {.type = FrameType::kCredit,
+                      .flags = frame.fixed.flags,
+                      .request_id = is_reply ? pending_.request_id(slot) : p.downstream_id,
+                      .value = frame.fixed.value});
+  return true;
+}
+
+}  // namespace ringside
