@@ -85,11 +85,12 @@ void Engine::report_idle_if_asked() {
 void Engine::publish_events() {
   report_links();
   report_idle_if_asked();
-  if (events_.empty()) return;
+  // Looked at again while records are held back, else they would never come back.
+  if (events_.empty() && records_in_batch_ == 0) return;
   const size_t waiting = mailbox_->waiting();
   // Records wait for nobody; what else is in the batch is bounded by the tables it speaks of.
   records_in_batch_ = waiting > kMailboxBusyBytes ? options_.max_records : 0;
-  if (mailbox_->put(events_.take())) wake_();
+  if (!events_.empty() && mailbox_->put(events_.take())) wake_();
 }
 
 void Engine::report_stats(uint32_t id) {
