@@ -48,6 +48,7 @@ void ClusterTable::finish(uint32_t slot) {
 uint32_t ClusterTable::acquire_instance(const EndpointSpec& spec) {
   const auto it = by_id_.find(spec.instance_id);
   if (it != by_id_.end()) {
+    if (!move_instance(it->second, spec)) return UINT32_MAX;
     instances_[it->second].references++;
     return it->second;
   }
@@ -74,6 +75,25 @@ uint32_t ClusterTable::acquire_instance(const EndpointSpec& spec) {
   instance.upstream = upstream;
   by_id_.emplace(spec.instance_id, slot);
   return slot;
+}
+
+/// An instance that is now reached elsewhere keeps its slot, but nothing that was learnt about the old place.
+bool ClusterTable::move_instance(uint32_t slot, const EndpointSpec& spec) {
+  const uint32_t upstream = spec.local ? UINT32_MAX : hooks_->acquire_upstream(spec.address);
+  if (!spec.local && upstream == UINT32_MAX) return false;
+  Instance& instance = instances_[slot];
+  const uint32_t before = instance.local ? UINT32_MAX : instance.upstream;
+  const bool moved = instance.local != spec.local || before != upstream || (spec.local && !(instance.link == spec.link));
+  if (moved) {
+    instance.draining = false;
+    instance.latency_us = 0;
+    instance.local = spec.local;
+    instance.link = spec.link;
+    instance.upstream = upstream;
+  }
+  // Acquired anew above, so one of the two is given back in any case.
+  if (before != UINT32_MAX) hooks_->release_upstream(before);
+  return true;
 }
 
 void ClusterTable::release_instance(uint32_t slot) {

@@ -102,6 +102,7 @@ class ClusterTable {
 
  private:
   uint32_t acquire_instance(const EndpointSpec& spec);
+  bool move_instance(uint32_t slot, const EndpointSpec& spec);
   void release_instance(uint32_t slot);
   void free_if_unused(uint32_t slot);
 

@@ -34,7 +34,7 @@ struct EngineOptions {
   bool shm_enabled = true;
   uint32_t ring_bytes = 512 * 1024;
 
-  std::vector<uint32_t> allow_uids;  // of apps on the unix socket; empty: the engine's own uid only
+  std::vector<uint32_t> allow_uids;  // of apps on the unix socket; empty: nobody
   std::string loopback_token;        // empty: none asked for
   uint64_t seed = 1;                 // of hashing, balancing and jitter; random in production
 };
