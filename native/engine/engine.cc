@@ -17,6 +17,7 @@ namespace {
 enum Tag : uint64_t { kTagWake = 0, kTagListener = 1, kTagSocket = 2, kTagDoorbell = 3 };
 constexpr int kTagShift = 56;
 constexpr int kEventsPerWait = 256;
+constexpr int kUnreportedWaitMs = 20;
 constexpr size_t kArenaBytes = 1 << 20;
 constexpr size_t kFlushEarlyBytes = 512 * 1024;
 constexpr size_t kReadBudgetBytes = 256 * 1024;
@@ -70,6 +71,9 @@ int Engine::wait_ms(int max_wait_ms) const {
   if (!read_again_.empty() || !dirty_.empty() || !closing_.empty()) return 0;
   int64_t next_ns = timers_.next_ns();
   if (listeners_paused_) next_ns = std::min(next_ns, listeners_resume_ns_);
+  // Held back while the mailbox was full, and nobody tells us when it was read.
+  const bool links_unreported = !up_unreported_.empty() || !down_unreported_.empty();
+  if (links_unreported) max_wait_ms = max_wait_ms < 0 ? kUnreportedWaitMs : std::min(max_wait_ms, kUnreportedWaitMs);
   if (next_ns == INT64_MAX) return max_wait_ms;
   // Rounded up: waking just before a deadline would only mean waking twice.
   const int64_t ms = std::clamp<int64_t>((next_ns - clock_->now_ns() + kNsPerMs - 1) / kNsPerMs, 0, INT_MAX);

@@ -390,6 +390,7 @@ void Engine::destroy_link(Link* link) {
   if (link->reported_up) {
     down_unreported_.push_back({handle, link->reason});  // the slot is free again once this was told
   } else {
+    std::erase(up_unreported_, handle);  // else links that come and go unheard would pile up in it
     free_links_.push_back(handle.slot);
   }
   slot.link.reset();
