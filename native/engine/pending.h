@@ -33,6 +33,7 @@ struct Pending {
   uint64_t end_position = 0;  // of the link's outbound bytes, behind this request's frame
   uint32_t frame_bytes = 0;
   uint32_t instance = UINT32_MAX;
+  uint32_t cluster = 0;  // it was picked from
   FlowRef flow;
   int64_t started_ns = 0;
   bool streamed = false;  // the request came in pieces, so its bytes are not all in one place

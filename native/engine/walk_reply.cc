@@ -186,8 +186,9 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   // An app that is still there may yet read what stands in its ring: only what it left behind has not run.
   const bool not_run = (link->kind != LinkKind::kShm || link->peer_closed) && link->never_sent(p.end_position);
   const uint8_t* queued = not_run ? link->queued_frame(p.end_position, p.frame_bytes) : nullptr;
-  const Flow* flow = flows_.get(p.flow);
-  if (queued == nullptr || p.streamed || p.attempt >= kMaxRepicks || flow == nullptr) {
+  Link* down = find_link(p.downstream);
+  const bool awaited = down != nullptr && !down->closing_soon;
+  if (queued == nullptr || p.streamed || p.attempt >= kMaxRepicks || !awaited) {
     const std::string text = "the next hop (" + link->peer + ") was lost: " + link->reason;
     finish_pending(slot, {Code::kUnavailable, text, not_run});
     return;
@@ -206,14 +207,13 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   const int64_t deadline_ns = p.timer.deadline_ns;
   const int64_t started_ns = p.started_ns;
   const uint8_t attempt = static_cast<uint8_t>(p.attempt + 1);
-  const uint32_t cluster = flow->action.cluster;
+  const uint32_t cluster = p.cluster;  // not the flow's: a filter may have sent it elsewhere, and the flow may be gone
   // Not counted: the request goes on.
   timers_.clear(&p.timer);
   clusters_.instance(p.instance).failures++;
   clusters_.finish(p.instance);
-  Link* down = find_link(downstream);
-  pending_.close(slot, down != nullptr ? &down->down : nullptr, &link->up);
-  if (down != nullptr) forward(downstream, frame, flow_ref, cluster, deadline_ns, started_ns, attempt);
+  pending_.close(slot, &down->down, &link->up);
+  forward(downstream, frame, flow_ref, cluster, deadline_ns, started_ns, attempt);
 }
 
 void Engine::expire_pending(uint32_t slot) {

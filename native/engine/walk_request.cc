@@ -12,6 +12,7 @@ namespace ringside {
 namespace {
 constexpr std::string_view kControlService = "ringside.agent";
 constexpr uint8_t kMaxRepicks = 1;
+constexpr uint64_t kMaxUnreadBytes = 4 << 20;  // what else may wait in the mailbox: records, statistics, links
 }  // namespace
 
 int64_t Engine::deadline_of(const Frame& frame, uint32_t flow_timeout_ms, int64_t arrived_ns) const {
@@ -103,7 +104,10 @@ void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKin
                   int64_t deadline_ns) {
   const uint64_t id = frame.fixed.request_id;
   const FrameType type = frame.fixed.type;
-  if (!parked_.has_room(frame.bytes())) {
+  // Upcalls not taken yet count even when their requests were cancelled meanwhile: a caller that asks and cancels must not
+  // fill the mailbox while TypeScript is busy.
+  const bool unread = mailbox_->waiting() + events_.size() > kMaxUnreadBytes + options_.max_parked_bytes;
+  if (unread || !parked_.has_room(frame.bytes())) {
     counters_.refused_parked_full++;
     reply_to_request(link->handle, id, type,
                      {Code::kResourceExhausted, "too many requests wait for a decision (limits.parked, limits.parkedBytes)", true});
@@ -182,7 +186,9 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
   const bool wants_reply = type == FrameType::kRequest;
   const uint32_t timeout_ms = static_cast<uint32_t>((deadline_ns - now_ns_ + kNsPerMs - 1) / kNsPerMs);
   patch_timeout_ms(frame.head, timeout_ms);
-  patch_attempt(frame.head, attempt);
+  // Counted over all agents on the way, so that the one who serves it knows; our own re-picks are bounded by `attempt` alone.
+  const uint8_t sendings = frame.fixed.attempt + (attempt > 0 && frame.fixed.attempt < UINT8_MAX ? 1 : 0);
+  patch_attempt(frame.head, sendings);
 
   // An address that fails at once (no descriptor, no route) is in backoff afterwards, so the next pick finds another.
   for (uint8_t tries = 0; tries <= kMaxRepicks; tries++) {
@@ -219,6 +225,7 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     p.attempt = attempt;
     p.frame_bytes = static_cast<uint32_t>(frame.bytes());
     p.instance = picked;
+    p.cluster = cluster_id;
     patch_request_id(frame.head, pending_.request_id(slot));
     if (!link->append(frame, false)) {
       counters_.refused_outbound_full++;
