@@ -4,13 +4,14 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import Table from 'cli-table3';
 import ora from 'ora';
 import { stringify } from 'yaml';
 import { ExitError } from '../exit-error.js';
-import { DemoChild } from './child.js';
 import { demoPaths } from './messages.js';
 import type { DemoAgent, DemoPath, RoundResult, ServeAnswer } from './messages.js';
+import { OwnedProcess } from './owned-process.js';
 import { summarize } from './summarize.js';
 import type { PathSummary } from './summarize.js';
 
@@ -22,6 +23,8 @@ export interface DemoOptions {
   json?: boolean;
 }
 
+const main = fileURLToPath(new URL('../main.js', import.meta.url));
+
 const descriptions: Record<DemoPath, string> = {
   direct: 'no agents',
   tcp: 'two agents, apps over TCP loopback',
@@ -31,7 +34,7 @@ const descriptions: Record<DemoPath, string> = {
 export async function runDemo(options: DemoOptions): Promise<void> {
   const progress = ora({ stream: process.stderr, text: 'starting two agents' }).start();
   const directory = await mkdtemp(join(tmpdir(), 'ringside-demo-'));
-  const children: DemoChild[] = [];
+  const children: OwnedProcess[] = [];
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   process.once('SIGINT', interrupt);
@@ -57,12 +60,12 @@ export async function runDemo(options: DemoOptions): Promise<void> {
 async function measure(
   options: DemoOptions,
   directory: string,
-  children: DemoChild[],
+  children: OwnedProcess[],
   interrupted: AbortSignal,
   say: (text: string) => void,
 ): Promise<RoundResult[][]> {
-  const start = (name: string, ...args: string[]): DemoChild => {
-    const child = new DemoChild(name, args);
+  const start = (name: string, ...args: string[]): OwnedProcess => {
+    const child = new OwnedProcess(name, process.execPath, [main, ...args], { channel: true });
     children.push(child);
     return child;
   };
