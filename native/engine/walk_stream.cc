@@ -7,6 +7,11 @@
 
 namespace ringside {
 
+namespace {
+// What a stream may keep waiting: its window in pieces of at least a kilobyte.
+constexpr uint64_t kMaxQueuedStreamBytes = kStreamWindowBytes + 256 * kFixedBytes;
+}  // namespace
+
 /// Whether a request whose body comes in pieces may go on; answers it where not.
 bool Engine::accept_stream(Handle downstream, const Frame& frame) {
   const char* problem = nullptr;
@@ -93,8 +98,19 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
   stream.allowance_bytes -= bytes;
   Link* to = find_link(is_reply ? p.downstream : p.upstream);
   if (to != nullptr && !to->closing_soon) {
+    // Streams and allowances bound the bytes of bodies that may wait there, this what comes with them: chunks may be small.
+    if (to->outbound_bytes() > options_.max_outbound_bytes + uint64_t{to->streams_out} * kMaxQueuedStreamBytes) {
+      counters_.refused_outbound_full++;
+      cancel_upstream(slot);
+      finish_pending(slot, {Code::kResourceExhausted, "a body came in pieces too small: the outbound queue is full"});
+      return true;
+    }
+    if (!failed) {  // only a failure has something to say; the rest would not be covered by credit
+      patch_header_bytes(frame.head, 0);
+      frame.head_bytes = kFixedBytes;
+    }
     patch_request_id(frame.head, is_reply ? p.downstream_id : pending_.request_id(slot));
-    to->append(frame, true);  // bounded by streams and allowance
+    to->append(frame, true);
     touch(to);
   }
   if (more) return true;
@@ -115,7 +131,7 @@ void Engine::park_chunk(Link* link, const Frame& frame) {
     return;
   }
   // Chunks can be small, so what counts is what they take here.
-  constexpr size_t kMaxParkedStreamBytes = kMaxFrameBytes + kStreamWindowBytes + 256 * kFixedBytes;
+  constexpr size_t kMaxParkedStreamBytes = kMaxFrameBytes + kMaxQueuedStreamBytes;
   if (parked_.at(slot).frame.size() + frame.bytes() > kMaxParkedStreamBytes) {
     violation(link, "more of a body than there was credit for");
     return;
