@@ -1,4 +1,4 @@
-// Reading and writing the batches that cross between TypeScript and the engine (src/native/engine-codec.ts is the other
+// Reading and writing the batches that cross between TypeScript and the engine (src/native/engine-commands.ts is the other
 // side): little-endian scalars and byte strings behind a u32 length. The reader checks every length and remembers a
 // failure, so that decoders read on without testing each step and look at ok() once.
 #pragma once

@@ -8,7 +8,7 @@ namespace ringside {
 
 namespace {
 
-// Numbers are part of the contract with src/native/engine-codec.ts.
+// Numbers are part of the contract with src/native/engine-commands.ts.
 enum class CommandType : uint8_t {
   kSetCluster = 1,
   kRemoveCluster = 2,

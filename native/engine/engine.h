@@ -161,7 +161,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void count(FlowRef flow, uint8_t status, int64_t latency_ns);
   void expire_pending(uint32_t slot);
   void expire_parked(uint32_t slot);
-  void append_control(Link* link, const FixedPart& fixed, std::string_view header = {});
+  void append_control(Link* link, const FixedPart& fixed, std::string_view header = {}, bool must_take = false);
 
   // walk_stream.cc
   bool accept_stream(Handle downstream, const Frame& frame);

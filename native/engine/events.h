@@ -12,7 +12,7 @@
 
 namespace ringside {
 
-// Numbers are part of the contract with src/native/engine-codec.ts.
+// Numbers are part of the contract with src/native/engine-events.ts.
 enum class EventType : uint8_t {
   kUpcall = 1,
   kLinkUp = 2,

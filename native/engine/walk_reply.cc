@@ -176,7 +176,8 @@ void Engine::cancel_upstream(uint32_t slot) {
   const Pending& p = pending_.at(slot);
   Link* link = find_link(p.upstream);
   if (link == nullptr || link->closing_soon) return;
-  append_control(link, {.type = FrameType::kCancel, .request_id = pending_.request_id(slot)});
+  // Always taken, as there is one for each pending at most: a slow peer is no reason to lose its other requests.
+  append_control(link, {.type = FrameType::kCancel, .request_id = pending_.request_id(slot)}, {}, true);
 }
 
 /// A request whose upstream link is gone. What the peer certainly never got whole goes to another endpoint, once, if its
@@ -235,7 +236,7 @@ void Engine::expire_parked(uint32_t slot) {
 }
 
 /// A frame without a body of the engine's own: cancel, credit, ping, pong, go-away, its ack. One that finds no room closes the link.
-void Engine::append_control(Link* link, const FixedPart& fixed, std::string_view header) {
+void Engine::append_control(Link* link, const FixedPart& fixed, std::string_view header, bool must_take) {
   Frame frame;
   frame.head = arena_.take(kFixedBytes + header.size());
   frame.fixed = fixed;
@@ -245,7 +246,7 @@ void Engine::append_control(Link* link, const FixedPart& fixed, std::string_view
   frame.head_bytes = kFixedBytes + header.size();
   frame.body = frame.head + frame.head_bytes;
   touch(link);
-  if (!link->append(frame, false)) close_soon(link, "the peer does not read: its outbound queue is full");
+  if (!link->append(frame, must_take)) close_soon(link, "the peer does not read: its outbound queue is full");
 }
 
 }  // namespace ringside
