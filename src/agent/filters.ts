@@ -113,8 +113,8 @@ export class Filters {
         ...call,
       };
       try {
-        const result = await filter.onRequest(request);
-        if (!result) continue;
+        const result = checkedResult(await filter.onRequest(request));
+        if (result === undefined) continue;
         if (result.reject) {
           return { kind: 'reject', code: Status[result.reject.status], text: result.reject.message };
         }
@@ -139,6 +139,28 @@ export class Filters {
     if (version !== header.version) patched = appendHeaderField(patched, 4, version);
     return { kind: 'pass', header: patched, service, group, version };
   }
+}
+
+/** A filter's answer is a user's, often plain JavaScript: what is not of the documented shape is that filter's failure. */
+function checkedResult(answer: unknown): FilterResult | undefined {
+  if (answer === undefined || answer === null) return undefined;
+  if (typeof answer !== 'object') throw new TypeError(`it answered a ${typeof answer}, not an object`);
+  const { reject, attachments, route } = answer as FilterResult;
+  if (reject !== undefined) {
+    if (!Object.hasOwn(Status, reject.status) || (reject.status as string) === 'OK')
+      throw new TypeError('reject.status must be the name of a status other than OK');
+    if (typeof reject.message !== 'string') throw new TypeError('reject.message must be a string');
+  }
+  for (const [key, value] of Object.entries(attachments ?? {})) {
+    if (value !== null && typeof value !== 'string')
+      throw new TypeError(`attachment ${key} must be a string or null`);
+  }
+  for (const name of ['service', 'group', 'version'] as const) {
+    const value = route?.[name];
+    if (value !== undefined && typeof value !== 'string')
+      throw new TypeError(`route.${name} must be a string`);
+  }
+  return answer;
 }
 
 function looksAt({ filter, services }: LoadedFilter, direction: EngineDirection, service: string): boolean {

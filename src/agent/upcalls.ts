@@ -43,7 +43,12 @@ export class Upcalls {
   }
 
   #resolve(upcall: Upcall, verdict: Verdict): void {
-    this.engine.commands.resolve(upcall.token, verdict);
+    try {
+      this.engine.commands.resolve(upcall.token, verdict);
+    } catch (error) {
+      // A verdict that cannot be written must not leave its request without one, nor end the agent.
+      this.engine.commands.resolve(upcall.token, failed(error));
+    }
   }
 
   #decide(upcall: Upcall): Verdict | Promise<Verdict> {
