@@ -1,4 +1,5 @@
 // The public API of Ringside for applications, and nothing else. What is not exported here may change at any time.
+export type { FilterRequest, FilterResult, RequestFilter } from './agent/filters.js';
 export { MeshError } from './base/errors.js';
 export type { MeshErrorOptions } from './base/errors.js';
 export { Status, statusName } from './base/status.js';
