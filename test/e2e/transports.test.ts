@@ -22,6 +22,7 @@ beforeAll(async () => {
     ]);
     servers.set(transport, server);
     clients.set(transport, client);
+    await mesh.reachable(client, `over-${transport}`);
   }
 });
 afterAll(() => mesh.close());

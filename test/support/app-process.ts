@@ -61,6 +61,8 @@ export interface LoadOptions {
   prefix: string;
   bodyBytes?: number;
   callOptions?: CallOptions;
+  /** Notes when each call succeeded. */
+  times?: boolean;
 }
 
 export interface LoadSummary {
@@ -71,6 +73,8 @@ export interface LoadSummary {
   by: Record<string, number>;
   /** Echoes that differ from what was sent. */
   wrong: number;
+  /** When calls succeeded, in microseconds on the machine's monotonic clock. */
+  timesUs?: number[];
 }
 
 /** Fields of an event that the app told of. */

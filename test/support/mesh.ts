@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { AgentProcess } from './agent-process.js';
 import type { AgentConfig } from './agent-process.js';
 import { AppProcess, wayTo } from './app-process.js';
-import type { TestTransport } from './app-process.js';
+import type { CallFailure, CallOptions, TestTransport } from './app-process.js';
 import { memfdMappings, processExists } from './proc-facts.js';
 import type { StartOptions } from './running-process.js';
 import { until } from './until.js';
@@ -63,6 +63,19 @@ export class Mesh {
     const app = await this.app(name, environmentOf(transport));
     await app.connect({ ...wayTo(agent, transport), ...options });
     return app;
+  }
+
+  /** Waits until calls of `client` reach a service: other agents learn of a new instance a moment after it is published. */
+  async reachable(client: AppProcess, service: string, options: CallOptions = {}): Promise<void> {
+    await until(`${client.name} to reach ${service}`, () =>
+      client.call(service, 'who', '', options).then(
+        () => true,
+        (error: CallFailure) => {
+          if (error.status !== 'UNAVAILABLE') throw error;
+          return false;
+        },
+      ),
+    );
   }
 
   /** Instances in the registry's directory. */

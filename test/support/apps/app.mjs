@@ -84,6 +84,7 @@ class Load {
   constructor(client, options) {
     Object.assign(this, { client, options });
     this.summary = { sent: 0, ok: 0, failures: [], by: {}, wrong: 0 };
+    if (options.times) this.summary.timesUs = [];
     this.stopped = false;
     this.waiters = [];
     this.done = Promise.all(Array.from({ length: options.inFlight }, () => this.work()));
@@ -113,6 +114,7 @@ class Load {
         if (method === 'echo') summary.wrong += text === body ? 0 : 1;
         else summary.by[text] = (summary.by[text] ?? 0) + 1;
         summary.ok += 1;
+        summary.timesUs?.push(Number(process.hrtime.bigint() / 1000n));
         for (const waiter of this.waiters.splice(0)) waiter();
       } catch (error) {
         summary.failures.push({ id, ...failure(error) });
