@@ -4,6 +4,10 @@
 export const fixedBytes = 32;
 export const maxHeaderBytes = 16 * 1024;
 export const maxFrameBodyBytes = 64 * 1024;
+/** Longest body of a request or response, in however many pieces: its length travels as 32 bits. */
+export const maxBodyBytes = 0xffffffff;
+/** Bytes of one body that its sender may have sent beyond the credit it was given. */
+export const streamWindowBytes = 256 * 1024;
 export const maxFrameBytes = fixedBytes + maxHeaderBytes + maxFrameBodyBytes;
 /** Longest service or method name, in bytes of UTF-8. */
 export const maxNameBytes = 256;

@@ -47,6 +47,11 @@ test('the page has the examples that it should have', () => {
     'cancel',
     'go-away',
     'go-away-ack',
+    'request-more',
+    'chunk',
+    'last-chunk',
+    'credit',
+    'broken-off',
   ];
   expect([...blocks('hex', 'frame').keys()]).toEqual(expect.arrayContaining(names));
   expect([...blocks('json', 'frame').keys()]).toEqual([...blocks('hex', 'frame').keys()]);
