@@ -36,7 +36,8 @@ export class Mesh {
   }
 
   async app(name: string, options: StartOptions = {}): Promise<AppProcess> {
-    const app = await AppProcess.start(name, options);
+    const env = { TEST_RAN_LOG: join(this.directory, `${name}.ran`), ...options.env };
+    const app = await AppProcess.start(name, { ...options, env });
     this.apps.push(app);
     return app;
   }

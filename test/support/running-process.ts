@@ -27,6 +27,8 @@ process.once('exit', () => {
 /** See the file's head. */
 export class RunningProcess {
   readonly child: ChildProcess;
+  /** What its environment was given beside the test's own. */
+  readonly env: Record<string, string | undefined>;
   readonly ended: Promise<Ending>;
   stdout = '';
   stderr = '';
@@ -40,6 +42,7 @@ export class RunningProcess {
     args: readonly string[] = [],
     options: StartOptions = {},
   ) {
+    this.env = options.env ?? {};
     this.child = fork(script, args, {
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'ipc'],
       serialization: 'advanced',

@@ -1,6 +1,7 @@
 // The application of the end-to-end tests: a real process with the built SDK that does what the test orders over Node's
 // channel (test/support/app-process.ts is the other end). It serves a fixed set of methods, makes calls and keeps load
 // on a service; it records what ran, so that tests can hold every claim about that against the truth.
+import { openSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { MeshError, connect, serve } from '../../../dist/index.js';
 
@@ -9,8 +10,8 @@ const clients = new Map();
 const servers = new Map();
 const aborts = new Map();
 const loads = new Map();
-/** Ids of `record` requests in the order in which they ran. */
-const ran = [];
+/** Takes the id of each `record` request before anything else happens; a file, so that it outlives this process. */
+const ranLog = process.env.TEST_RAN_LOG === undefined ? undefined : openSync(process.env.TEST_RAN_LOG, 'a');
 const held = [];
 
 function tell(event, fields = {}) {
@@ -56,7 +57,7 @@ const methods = {
     return new Promise((resolve) => held.push(() => resolve(`${name} let go of ${request.body}`)));
   },
   record: async (request) => {
-    ran.push(request.body.toString());
+    writeSync(ranLog, `${request.body}\n`);
     const workMs = Number(request.attachments?.['work-ms'] ?? 0);
     if (workMs > 0) await pause(workMs);
     return name;
@@ -177,7 +178,6 @@ const orders = {
     return load.summary;
   },
   loadSoFar: ({ prefix }) => loads.get(prefix).summary,
-  ran: () => ran,
   letGo() {
     for (const go of held.splice(0)) go();
   },

@@ -1,0 +1,175 @@
+// One of two instances goes away under load: gracefully without one failed call, by force with failures only where the caller
+// cannot be spared one, each with the truth about whether it ran. Afterwards the other instance does everything.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { AgentProcess } from '../support/agent-process.js';
+import type { AppProcess, TestTransport } from '../support/app-process.js';
+import { Mesh } from '../support/mesh.js';
+import { expectTruth } from '../support/truth.js';
+import { until } from '../support/until.js';
+
+const config = { registry: { leaseMs: 2_000, sweepMs: 200 } };
+const inFlight = 32;
+
+let mesh: Mesh;
+let near: AgentProcess;
+beforeEach(async () => {
+  mesh = new Mesh();
+  near = await mesh.agent('near', config);
+});
+afterEach(() => mesh.close());
+
+interface Pair {
+  client: AppProcess;
+  stays: AppProcess;
+  leaves: AppProcess;
+  agentOfLeaving: AgentProcess;
+}
+
+/** Two servers, on one agent or each on its own, and a client that both of them have served. */
+async function pair(agents: 'one agent' | 'two agents', transport: TestTransport = 'shm'): Promise<Pair> {
+  const agentOfStaying = await mesh.agent('far-stays', config);
+  const agentOfLeaving = agents === 'one agent' ? agentOfStaying : await mesh.agent('far-leaves', config);
+  const [client, stays, leaves] = await Promise.all([
+    mesh.client('client', near, transport),
+    mesh.server('stays', agentOfStaying, { service: 'ledger' }, transport),
+    mesh.server('leaves', agentOfLeaving, { service: 'ledger' }, transport),
+  ]);
+  await startLoad(client, 'all-');
+  await until('both to serve', async () => {
+    const { by } = await client.loadSoFar('all-');
+    return (by['stays'] ?? 0) > 200 && (by['leaves'] ?? 0) > 200;
+  });
+  return { client, stays, leaves, agentOfLeaving };
+}
+
+async function startLoad(client: AppProcess, prefix: string): Promise<void> {
+  const callOptions = { attachments: { 'work-ms': '2' } };
+  await until('the service to be there', () =>
+    client.call('ledger', 'echo').then(
+      () => true,
+      () => false,
+    ),
+  );
+  await client.startLoad({ service: 'ledger', method: 'record', inFlight, prefix, callOptions });
+}
+
+/** Runs a second load after the removal: all of it must succeed, on the instance that stays. */
+async function expectOnlyTheOther(client: AppProcess): Promise<void> {
+  const total = 1_000;
+  const load = { service: 'ledger', method: 'record', inFlight, prefix: 'after-', total };
+  await client.startLoad(load);
+  const { ok, by, failures } = await client.endLoad('after-', false);
+  expect(failures).toEqual([]);
+  expect(ok).toBe(total);
+  expect(by).toEqual({ stays: total });
+}
+
+describe.each(['one agent', 'two agents'] as const)('gracefully, both on %s', (agents) => {
+  it.each(['shm', 'unix', 'tcp'] as const)(
+    'a server that is closed loses no call (%s)',
+    async (transport) => {
+      const { client, stays, leaves } = await pair(agents, transport);
+      await leaves.closeServer();
+      // From here on nothing reaches it.
+      const served = leaves.ran().length;
+      const { ok } = await client.loadSoFar('all-');
+      await client.reached('all-', ok + 500);
+      const summary = await client.endLoad('all-');
+      expect(summary.failures).toEqual([]);
+      expect(leaves.ran().length).toBe(served);
+      expectTruth(summary, [stays, leaves]);
+      await expectOnlyTheOther(client);
+    },
+  );
+
+  it('an application that is asked to end (SIGTERM) loses no call', async () => {
+    const { client, stays, leaves } = await pair(agents);
+    expect(await leaves.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
+    const { ok } = await client.loadSoFar('all-');
+    await client.reached('all-', ok + 500);
+    const summary = await client.endLoad('all-');
+    expect(summary.failures).toEqual([]);
+    expectTruth(summary, [stays, leaves]);
+    await expectOnlyTheOther(client);
+  });
+});
+
+it('gracefully, again and again: instances come and go under load without a failed call', async () => {
+  const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
+  let leaving = leaves;
+  const all = [stays, leaves];
+  for (let round = 0; round < 5; round++) {
+    await leaving.process.end('SIGTERM');
+    leaving = await mesh.server(`leaves-${round}`, agentOfLeaving, { service: 'ledger' });
+    all.push(leaving);
+    await until('the new one to serve', () => leaving.ran().length > 100);
+  }
+  const summary = await client.endLoad('all-');
+  expect(summary.failures).toEqual([]);
+  expectTruth(summary, all);
+});
+
+it('an agent that is asked to end (SIGTERM) while its app serves loses no call', async () => {
+  const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
+  expect(await agentOfLeaving.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
+  const { ok } = await client.loadSoFar('all-');
+  await client.reached('all-', ok + 500);
+  const summary = await client.endLoad('all-');
+  expect(summary.failures).toEqual([]);
+  expectTruth(summary, [stays, leaves]);
+  await expectOnlyTheOther(client);
+});
+
+it('agent and application asked to end at the same moment, as a pod is, lose no call', async () => {
+  const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
+  const endings = await Promise.all([agentOfLeaving.process.end('SIGTERM'), leaves.process.end('SIGTERM')]);
+  expect(endings).toEqual([
+    { code: 0, signal: null },
+    { code: 0, signal: null },
+  ]);
+  const { ok } = await client.loadSoFar('all-');
+  await client.reached('all-', ok + 500);
+  const summary = await client.endLoad('all-');
+  expect(summary.failures).toEqual([]);
+  expectTruth(summary, [stays, leaves]);
+  await expectOnlyTheOther(client);
+});
+
+describe('by force', () => {
+  it.each(['one agent', 'two agents'] as const)('an application that is killed (%s)', async (agents) => {
+    const { client, stays, leaves } = await pair(agents);
+    await leaves.process.end('SIGKILL');
+    await expectLossesAreTrue(client, [stays, leaves]);
+    await expectOnlyTheOther(client);
+  });
+
+  it('an agent that is killed while its app lives', async () => {
+    const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
+    await agentOfLeaving.kill();
+    await expectLossesAreTrue(client, [stays, leaves]);
+    // Its instance may still stand in the registry: that must not cost a call.
+    await expectOnlyTheOther(client);
+  });
+
+  it('agent and application at once', async () => {
+    const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
+    await Promise.all([agentOfLeaving.kill(), leaves.process.end('SIGKILL')]);
+    await expectLossesAreTrue(client, [stays, leaves]);
+    await expectOnlyTheOther(client);
+    // Nobody renews its lease: it leaves the list.
+    await until('the dead instance to leave the cluster', async () => {
+      const cluster = (await near.clusters()).find(({ service }) => service === 'ledger');
+      return cluster?.endpoints.length === 1;
+    });
+  });
+
+  /** What failed was under way at that moment, or is proven not to have run. */
+  async function expectLossesAreTrue(client: AppProcess, servers: AppProcess[]): Promise<void> {
+    const { ok } = await client.loadSoFar('all-');
+    await client.reached('all-', ok + 1_000);
+    const summary = await client.endLoad('all-');
+    expect(summary.failures.filter(({ status }) => status !== 'UNAVAILABLE')).toEqual([]);
+    expect(summary.failures.filter(({ mayHaveRun }) => mayHaveRun).length).toBeLessThanOrEqual(inFlight);
+    expectTruth(summary, servers);
+  }
+});
