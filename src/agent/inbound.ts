@@ -135,7 +135,8 @@ export class Inbound {
 
   /** Takes everything out of the registry; requests that still come are served. */
   async deregisterAll(): Promise<void> {
-    await Promise.all([...this.#publications].map((publication) => publication.registration?.deregister()));
+    const registrations = [...this.#publications].flatMap(({ registration }) => registration ?? []);
+    await Promise.all(registrations.map((registration) => registration.deregister()));
   }
 
   #find(link: number, { service, group }: Pick<Offer, 'service' | 'group'>): Publication | undefined {

@@ -5,6 +5,11 @@ import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { errorText } from '../base/errors.js';
 import { ExitError } from './exit-error.js';
+import type { DemoOptions } from './demo/run-demo.js';
+import type { DoctorCommandOptions } from './doctor/run-doctor.js';
+import type { CallCommandOptions } from './run-call.js';
+import type { ServeEchoOptions } from './run-serve-echo.js';
+import type { TopOptions } from './top/run-top.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -51,7 +56,7 @@ program
   .option('--json', 'print one JSON object with status, body, attachments and time taken')
   .addOption(agentOption())
   .addOption(transportOption())
-  .action(async (service: string, method: string, options) => {
+  .action(async (service: string, method: string, options: CallCommandOptions) => {
     const { runCall } = await import('./run-call.js');
     await runCall(service, method, options);
   });
@@ -65,7 +70,7 @@ program
   .addOption(agentOption())
   .addOption(transportOption())
   .option('--json', 'print one JSON line when it serves')
-  .action(async (options) => {
+  .action(async (options: ServeEchoOptions) => {
     const { runServeEcho } = await import('./run-serve-echo.js');
     await runServeEcho(options);
   });
@@ -81,6 +86,29 @@ program
   });
 
 program
+  .command('top')
+  .description('Watch an agent: links, services, rates and latency, anew every second. Ends on q or Ctrl-C.')
+  .addOption(adminOption())
+  .option('--interval <seconds>', 'time between two looks', positiveNumber, 1)
+  .option('--once', 'look once and exit; also where the output is no terminal')
+  .option('--json', 'print one JSON object for each look')
+  .action(async (options: TopOptions) => {
+    const { runTop } = await import('./top/run-top.js');
+    await runTop(options);
+  });
+
+program
+  .command('doctor')
+  .description('Examine this machine: what helps or hinders an agent here, and what to do about it.')
+  .option('-c, --config <file>', "the agent's configuration")
+  .addOption(agentOption())
+  .option('--json', 'print one JSON object')
+  .action(async (options: DoctorCommandOptions) => {
+    const { runDoctor } = await import('./doctor/run-doctor.js');
+    runDoctor(options);
+  });
+
+program
   .command('demo')
   .description(
     'The main job on real processes: two agents and two applications, measured beside a direct connection.',
@@ -90,7 +118,7 @@ program
   .option('--body <bytes>', 'size of the body', positiveNumber, 1024)
   .option('--rounds <n>', 'how often the paths take turns', positiveNumber, 4)
   .option('--json', 'print one JSON object')
-  .action(async (options) => {
+  .action(async (options: DemoOptions) => {
     const { runDemo } = await import('./demo/run-demo.js');
     await runDemo(options);
   });

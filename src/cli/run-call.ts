@@ -34,7 +34,7 @@ export async function runCall(service: string, method: string, options: CallComm
   try {
     const startedMs = performance.now();
     if (options.oneWay) {
-      client.send(service, method, body, callOptions);
+      await client.send(service, method, body, callOptions);
       return;
     }
     const reply = await client.call(service, method, body, callOptions);

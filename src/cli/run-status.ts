@@ -1,25 +1,10 @@
 // `ringside status`: what the agent's admin server knows, as tables for people or as one JSON object.
 import Table from 'cli-table3';
-import { errorText } from '../base/errors.js';
 import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../observe/agent-view.js';
-import { ExitError } from './exit-error.js';
-
-const askTimeoutMs = 5_000;
+import { askAdmin } from './ask-admin.js';
 
 export async function runStatus({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
-  const ask = async <T>(path: string): Promise<T> => {
-    let response: Response;
-    try {
-      response = await fetch(new URL(path, admin), { signal: AbortSignal.timeout(askTimeoutMs) });
-    } catch (error) {
-      const cause = error instanceof Error && error.cause !== undefined ? `: ${errorText(error.cause)}` : '';
-      throw new ExitError(
-        `no agent answers at ${admin} (${errorText(error)}${cause}); its admin.host and admin.port say where`,
-        1,
-      );
-    }
-    return (await response.json()) as T;
-  };
+  const ask = <T>(path: string): Promise<T> => askAdmin<T>(admin, path);
   const [ready, links, clusters, flows, counters, limits] = await Promise.all([
     ask<ReadyView>('/ready'),
     ask<LinkView[]>('/links'),

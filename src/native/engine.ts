@@ -136,7 +136,7 @@ export class Engine {
     return new Promise<T>((resolve) => {
       const id = this.#nextQuestion;
       this.#nextQuestion = (id % 0xffff_ffff) + 1;
-      this.#questions.set(id, resolve as (answer: never) => void);
+      this.#questions.set(id, resolve);
       say(id);
     });
   }

@@ -12,8 +12,8 @@ export type OpenAppLink = typeof openAppLink;
 export async function loadOpenAppLink(): Promise<OpenAppLink> {
   if (process.platform !== 'linux') throw new Error(`shared memory needs Linux, this is ${process.platform}`);
   try {
-    const [native, load] = await Promise.all([import('../native/app-link.js'), import('../native/load.js')]);
-    load.loadAddon();
+    const native = await import('../native/app-link.js');
+    native.requireAppLinks();
     return native.openAppLink;
   } catch (error) {
     throw new Error(`the native addon is missing: ${errorText(error)}`, { cause: error });

@@ -75,10 +75,10 @@ export class OwnedProcess {
     });
   }
 
-  /** Ends the process, gracefully if it lets itself be ended. */
-  async stop(): Promise<void> {
+  /** Ends the process, gracefully if it lets itself be ended by `signal`. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#ended !== undefined) return;
-    this.#process.kill('SIGTERM');
+    this.#process.kill(signal);
     const killing = setTimeout(() => this.#process.kill('SIGKILL'), stopTimeoutMs);
     await this.#exited;
     clearTimeout(killing);

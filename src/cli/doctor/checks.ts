@@ -1,0 +1,205 @@
+// What `ringside doctor` looks at, one function per finding. Everything they want to know about the machine comes through `Machine`, so that
+// tests describe machines that are not at hand. A check never throws: what cannot be read is a finding of its own.
+
+/** How a finding is to be taken: `warn` works but costs, `fail` does not work. */
+export type Severity = 'ok' | 'warn' | 'fail';
+
+/** One finding, with what to do unless all is well. */
+export interface Finding {
+  check: string;
+  severity: Severity;
+  found: string;
+  advice?: string;
+}
+
+/** What is asked of the machine. */
+export interface Machine {
+  readonly platform: string;
+  readonly kernelRelease: string;
+  /** Processors this process may use. */
+  readonly processors: number;
+  readonly uid: number;
+  /** Content of a small file, trimmed; undefined if it cannot be read. */
+  read(path: string): string | undefined;
+  /** Facts about a path; undefined if it does not exist. */
+  stat(path: string): { mode: number; uid: number; isSocket: boolean; isDirectory: boolean } | undefined;
+  /** Undefined if the addon loads, else why not. */
+  addonProblem(): string | undefined;
+}
+
+type Check = (machine: Machine, options: DoctorOptions) => Finding;
+
+/** What the checks need to know about the agent that is meant. */
+export interface DoctorOptions {
+  socketPath: string;
+  /** `limits.links` of its configuration. */
+  links: number;
+}
+
+/** All findings, in the order in which they matter. */
+export function examine(machine: Machine, options: DoctorOptions): Finding[] {
+  return checks.map((check) => check(machine, options));
+}
+
+const platform: Check = ({ platform, kernelRelease }) => {
+  const check = 'kernel';
+  if (platform !== 'linux') {
+    return {
+      ...{ check, severity: 'fail', found: platform },
+      advice: 'The agent needs Linux. Applications elsewhere can reach an agent over TCP.',
+    };
+  }
+  const [major = 0, minor = 0] = kernelRelease.split('.').map((part) => Number.parseInt(part, 10));
+  if (major > 5 || (major === 5 && minor >= 4))
+    return { check, severity: 'ok', found: `Linux ${kernelRelease}` };
+  return {
+    ...{ check, severity: 'warn', found: `Linux ${kernelRelease}` },
+    advice: 'Tested from 5.4 on (sealed memfds, wake-ups of edge-triggered pipes). Use a newer kernel.',
+  };
+};
+
+const addon: Check = (machine) => {
+  const problem = machine.addonProblem();
+  if (problem === undefined) return { check: 'native addon', severity: 'ok', found: 'loads' };
+  return {
+    ...{ check: 'native addon', severity: 'fail', found: problem },
+    advice:
+      'Without it there is no agent and no shared memory; applications still speak frames over a socket.',
+  };
+};
+
+const openFiles: Check = (machine, { links }) => {
+  const check = 'open files';
+  const line = /^Max open files\s+(\S+)\s+(\S+)/m.exec(machine.read('/proc/self/limits') ?? '');
+  if (!line) return unreadable(check, '/proc/self/limits');
+  const soft = line[1] === 'unlimited' ? Infinity : Number(line[1]);
+  // A shared-memory link takes four: socket, segment, eventfd, pipe.
+  const needed = links * 4 + 64;
+  const found = `soft limit ${line[1]}, hard limit ${line[2]}`;
+  if (soft >= needed) return { check, severity: 'ok', found };
+  return {
+    ...{ check, severity: 'warn', found },
+    advice: `limits.links is ${links}; ${needed} descriptors are needed if all of them use shared memory. Raise it (ulimit -n, LimitNOFILE=) or lower limits.links.`,
+  };
+};
+
+const lockedMemory: Check = (machine) => {
+  const check = 'locked memory';
+  const line = /^Max locked memory\s+(\S+)\s+(\S+)/m.exec(machine.read('/proc/self/limits') ?? '');
+  if (!line) return unreadable(check, '/proc/self/limits');
+  return {
+    check,
+    severity: 'ok',
+    found: `limit ${line[1]}; nothing is locked, segments are pre-faulted instead`,
+  };
+};
+
+const processors: Check = ({ processors: count }) => {
+  const check = 'processors';
+  if (count >= 2) return { check, severity: 'ok', found: `${count}` };
+  return {
+    ...{ check, severity: 'warn', found: `${count}` },
+    advice: 'Application and agent take turns on one processor; give the pod two for steady latency.',
+  };
+};
+
+const idleProcessors: Check = (machine) => {
+  const check = 'idle processors';
+  const driver = machine.read('/sys/devices/system/cpu/cpuidle/current_driver') ?? 'none';
+  const governor = machine.read('/sys/devices/system/cpu/cpuidle/current_governor_ro') ?? 'none';
+  const isVirtual = / hypervisor( |$)/m.test(machine.read('/proc/cpuinfo') ?? '');
+  const found = `driver ${driver}, governor ${governor}${isVirtual ? ', virtual machine' : ''}`;
+  if (!isVirtual || governor === 'haltpoll' || driver === 'haltpoll') return { check, severity: 'ok', found };
+  return {
+    ...{ check, severity: 'warn', found },
+    advice:
+      'An idle processor of a virtual machine halts, and waking it costs some 20 µs on each hop at low load. `modprobe cpuidle_haltpoll` in the guest, or haltpoll in the host, makes it wait a little first.',
+  };
+};
+
+const containerCpu: Check = (machine) => {
+  const check = 'container: processor time';
+  const limit = machine.read('/sys/fs/cgroup/cpu.max');
+  if (limit === undefined || limit.startsWith('max')) return { check, severity: 'ok', found: 'no limit' };
+  const [quotaUs = 0, periodUs = 1] = limit.split(' ').map(Number);
+  return {
+    ...{
+      check,
+      severity: 'warn',
+      found: `${(quotaUs / periodUs).toFixed(2)} processors per ${periodUs / 1000} ms`,
+    },
+    advice:
+      'When the quota is used up everything in the container stands still until the period ends: latency tails come from here.',
+  };
+};
+
+const containerMemory: Check = (machine) => {
+  const check = 'container: memory';
+  const limit = machine.read('/sys/fs/cgroup/memory.max');
+  if (limit === undefined || limit === 'max') return { check, severity: 'ok', found: 'no limit' };
+  const mib = Math.floor(Number(limit) / 2 ** 20);
+  if (mib >= 256) return { check, severity: 'ok', found: `${mib} MiB` };
+  return {
+    ...{ check, severity: 'warn', found: `${mib} MiB` },
+    advice: 'An agent takes some 60 MiB and, per link, two rings (shm.ringBytes) that are charged to it.',
+  };
+};
+
+const socket: Check = (machine, { socketPath }) => {
+  const check = 'agent socket';
+  const directory = socketPath.slice(0, socketPath.lastIndexOf('/')) || '/';
+  const facts = machine.stat(socketPath);
+  if (facts === undefined) {
+    const above = machine.stat(directory);
+    const found = above === undefined ? `${directory} does not exist` : `${socketPath} does not exist`;
+    return {
+      check,
+      severity: 'warn',
+      found,
+      advice: 'No agent runs there. Start one, or name its socket with --agent.',
+    };
+  }
+  const mode = (facts.mode & 0o777).toString(8);
+  if (!facts.isSocket) {
+    return {
+      check,
+      severity: 'fail',
+      found: `${socketPath} is no socket`,
+      advice: 'Remove it; the agent will not.',
+    };
+  }
+  const mayWrite = machine.uid === 0 || (facts.uid === machine.uid ? facts.mode & 0o200 : facts.mode & 0o022);
+  const found = `${socketPath}, mode ${mode}, owner ${facts.uid}`;
+  if (mayWrite) return { check, severity: 'ok', found };
+  return {
+    ...{ check, severity: 'fail', found },
+    advice: `User ${machine.uid} may not connect: set socket.group and socket.mode, and add the user to socket.allowUids.`,
+  };
+};
+
+const clock: Check = (machine) => {
+  const check = 'clock source';
+  const source = machine.read('/sys/devices/system/clocksource/clocksource0/current_clocksource');
+  if (source === undefined) return unreadable(check, 'the clock source');
+  if (['tsc', 'kvm-clock', 'arch_sys_counter', 'hyperv_clocksource_tsc_page'].includes(source)) {
+    return { check, severity: 'ok', found: source };
+  }
+  return {
+    ...{ check, severity: 'warn', found: source },
+    advice: 'Reading this clock enters the kernel each time. Prefer tsc or kvm-clock.',
+  };
+};
+
+const checks: readonly Check[] = [
+  ...[platform, addon, socket, openFiles, lockedMemory, processors, idleProcessors],
+  ...[containerCpu, containerMemory, clock],
+];
+
+function unreadable(check: string, what: string): Finding {
+  return {
+    check,
+    severity: 'warn',
+    found: `${what} cannot be read`,
+    advice: 'Is /proc or /sys mounted in this container?',
+  };
+}

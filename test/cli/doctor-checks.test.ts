@@ -1,0 +1,77 @@
+// The findings of `ringside doctor` on machines described here: each condition that it warns of, and the same without it.
+import { describe, expect, it } from 'vitest';
+import { examine } from '../../src/cli/doctor/checks.js';
+import type { Finding, Machine } from '../../src/cli/doctor/checks.js';
+
+const limits = (open: string): string =>
+  `Max open files            ${open}              524288  files\nMax locked memory  8388608 8388608 bytes`;
+const goodFiles: Record<string, string> = {
+  '/proc/self/limits': limits('65536'),
+  '/proc/cpuinfo': 'flags : fpu vme hypervisor lahf_lm',
+  '/sys/devices/system/cpu/cpuidle/current_driver': 'haltpoll',
+  '/sys/devices/system/cpu/cpuidle/current_governor_ro': 'haltpoll',
+  '/sys/devices/system/clocksource/clocksource0/current_clocksource': 'tsc',
+};
+const socketPath = '/run/ringside/agent.sock';
+
+function findings(
+  change: Partial<Machine> = {},
+  files: Record<string, string | undefined> = {},
+): Map<string, Finding> {
+  const all = { ...goodFiles, ...files };
+  const machine: Machine = {
+    ...{ platform: 'linux', kernelRelease: '6.1.0-13', processors: 4, uid: 1000 },
+    read: (path) => all[path],
+    stat: () => ({ mode: 0o140600, uid: 1000, isSocket: true, isDirectory: false }),
+    addonProblem: () => undefined,
+    ...change,
+  };
+  return new Map(examine(machine, { socketPath, links: 4096 }).map((finding) => [finding.check, finding]));
+}
+
+describe('doctor', () => {
+  it('finds nothing wrong with a good machine', () => {
+    expect([...findings().values()].filter(({ severity }) => severity !== 'ok')).toEqual([]);
+  });
+
+  const cases: [string, string, Map<string, Finding>, RegExp][] = [
+    ['kernel', 'fail', findings({ platform: 'darwin' }), /needs Linux/],
+    ['kernel', 'warn', findings({ kernelRelease: '4.19.0' }), /newer kernel/],
+    ['native addon', 'fail', findings({ addonProblem: () => 'was not built' }), /no shared memory/],
+    ['open files', 'warn', findings({}, { '/proc/self/limits': limits('1024') }), /LimitNOFILE/],
+    ['processors', 'warn', findings({ processors: 1 }), /two/],
+    [
+      'idle processors',
+      'warn',
+      findings(
+        {},
+        {
+          '/sys/devices/system/cpu/cpuidle/current_driver': undefined,
+          '/sys/devices/system/cpu/cpuidle/current_governor_ro': 'menu',
+        },
+      ),
+      /haltpoll/,
+    ],
+    [
+      'container: processor time',
+      'warn',
+      findings({}, { '/sys/fs/cgroup/cpu.max': '50000 100000' }),
+      /quota/,
+    ],
+    ['container: memory', 'warn', findings({}, { '/sys/fs/cgroup/memory.max': String(64 * 2 ** 20) }), /MiB/],
+    ['agent socket', 'warn', findings({ stat: () => undefined }), /Start one/],
+    ['agent socket', 'fail', findings({ uid: 1001 }), /allowUids/],
+    [
+      'clock source',
+      'warn',
+      findings({}, { '/sys/devices/system/clocksource/clocksource0/current_clocksource': 'hpet' }),
+      /tsc/,
+    ],
+    ['open files', 'warn', findings({}, { '/proc/self/limits': undefined }), /mounted/],
+  ];
+  it.each(cases)('%s: %s', (check, severity, found, advice) => {
+    const finding = found.get(check);
+    expect(finding?.severity).toBe(severity);
+    expect(finding?.advice).toMatch(advice);
+  });
+});
