@@ -128,7 +128,7 @@ bool FlowTable::set_flow(Direction direction, std::string_view name, const std::
   const uint32_t service_slot = find_service(scratch_);
   if (service_slot == kFree) return false;
   const KeySpec& spec = services_[service_slot].spec;
-  for (uint8_t i = 0; i < values.size(); i++) {
+  for (size_t i = 0; i < values.size(); i++) {
     if (spec.fields & (1u << i)) append_value(values[i]);
   }
   for (size_t i = 0; i < spec.attachments.size(); i++) {
