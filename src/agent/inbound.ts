@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { MeshError } from '../base/errors.js';
 import type { Engine } from '../native/engine.js';
 import { takesIn } from '../policy/endpoints-of.js';
+import { TokenBucket } from '../policy/token-bucket.js';
 import { MESH_PROTOCOL } from '../registry/instance.js';
 import type { Registration, Registry } from '../registry/registry.js';
 import type { ServiceRoutes } from './service-routes.js';
@@ -37,10 +38,14 @@ const goAwayTimeoutMs = 2_000;
 const leaveGraceMs = 1_000;
 /** Services without a publication that are remembered, so that late requests are refused without asking. */
 const maxServicesLeft = 1_024;
+/** Services that others are told to stop asking for, per second, at most: their names may be invented. */
+const turnAwaysPerSecond = 10;
 
 /** See the file's head. */
 export class Inbound {
   readonly #publications = new Set<Publication>();
+  readonly #turningAway = new Set<string>();
+  readonly #turnAways = new TokenBucket(turnAwaysPerSecond, turnAwaysPerSecond, performance.now());
 
   constructor(
     private readonly engine: Engine,
@@ -58,7 +63,9 @@ export class Inbound {
 
   /** The local cluster for requests to a service, or undefined if no app of this agent ever published it. */
   clusterOf(service: string, selector: { group: string; version: string }): number | undefined {
-    return this.routes.ensure(service, selector);
+    const cluster = this.routes.ensure(service, selector);
+    if (cluster === undefined) this.#turnAway(service);
+    return cluster;
   }
 
   /**
@@ -124,19 +131,36 @@ export class Inbound {
 
   /** A link is gone: what it published ends at once. */
   linkDown(link: number): void {
-    for (const publication of this.#publications) {
-      if (publication.link !== link) continue;
+    const gone = [...this.#publications].filter((publication) => publication.link === link);
+    for (const publication of gone) {
       this.#forget(publication);
       publication.registration?.deregister().catch((error: unknown) => {
         this.onTrouble(`could not take ${publication.service} out of the registry`, error);
       });
     }
+    for (const service of new Set(gone.map(({ service }) => service))) this.#turnAway(service);
   }
 
   /** Takes everything out of the registry; requests that still come are served. */
   async deregisterAll(): Promise<void> {
     const registrations = [...this.#publications].flatMap(({ registration }) => registration ?? []);
     await Promise.all(registrations.map((registration) => registration.deregister()));
+  }
+
+  /**
+   * Asks the other agents to stop sending requests for a service that no app of this agent serves. They hold on to an
+   * instance that died, or that stood here before this agent was restarted, until the registry tells them; and a
+   * refusal is so quick that a balancer would take this agent for the least busy one.
+   */
+  #turnAway(service: string): void {
+    if ([...this.#publications].some((publication) => publication.service === service)) return;
+    if (this.#turningAway.has(service) || !this.#turnAways.take(performance.now())) return;
+    this.#turningAway.add(service);
+    this.engine
+      .goAway(service, goAwayTimeoutMs)
+      // The engine is closed: so are the links to those who would be told.
+      .catch(() => undefined)
+      .finally(() => this.#turningAway.delete(service));
   }
 
   #find(link: number, { service, group }: Pick<Offer, 'service' | 'group'>): Publication | undefined {
