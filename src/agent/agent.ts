@@ -167,13 +167,14 @@ export class Agent {
 
   async #start(): Promise<void> {
     const config = this.#config;
-    const { host, port } = config.inbound;
-    this.#inboundListener = this.engine.listen({ role: 'peer', host, port });
     this.#registry = await openRegistry(config.registry, config.limits, (problem) => {
       this.#registryProblem = problem;
       if (problem === null) this.log.info('the registry is well again');
       else this.log.warn({ problem }, 'the registry is in trouble; the last good list serves on');
     });
+    // From here on to the last listener nothing waits: whoever connects finds an agent that can decide.
+    const { host, port } = config.inbound;
+    this.#inboundListener = this.engine.listen({ role: 'peer', host, port });
     this.#outbound = new Outbound(this.outboundRoutes, this.#registry, config.limits.services);
     const advertised = {
       host: config.advertise.host,
