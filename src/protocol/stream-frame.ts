@@ -45,6 +45,11 @@ export function writeCredit(
   writeFixed(bytes, at, FrameType.credit, reply ? Flag.reply : 0, 0, 0, 0, 0, idLo, idHi, 0, grantBytes);
 }
 
+/** A key for tables of streams: request ids use all 64 bits, which no number holds. */
+export function streamKey(idLo: number, idHi: number): string {
+  return `${idHi}.${idLo}`;
+}
+
 /** Whether a chunk or credit concerns the body of the response. */
 export function isReply(frame: Frame): boolean {
   return (frame.flags & Flag.reply) !== 0;

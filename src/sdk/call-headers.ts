@@ -102,6 +102,15 @@ export function requestHeaderBytes(staticPart: Buffer, dynamic: DynamicHeader | 
   return total;
 }
 
+/** The header of a streamed request in a buffer of its own, or the cached one. Throws RangeError over a limit. */
+export function encodeRequestHeader(staticPart: Buffer, dynamic: DynamicHeader | undefined): Buffer {
+  if (dynamic === undefined) return staticPart;
+  const bytes = Buffer.allocUnsafe(requestHeaderBytes(staticPart, dynamic));
+  bytes.set(staticPart);
+  writeDynamic(bytes, staticPart.length, dynamic);
+  return bytes;
+}
+
 /** Appends a request or one-way frame; lengths are checked. */
 export function writeRequest(
   out: Outbound,

@@ -3,7 +3,7 @@
 // the link keeps its bytes, and so knows which frames never left.
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import type { Channel, ChannelEvents, ChannelKind } from './channel.js';
+import type { Channel, ChannelEvents, ChannelKind, Gather } from './channel.js';
 
 /** Time that the last bytes have to leave after close(), in milliseconds. */
 const lingerMs = 1000;
@@ -38,13 +38,27 @@ class SocketChannel implements Channel {
   }
 
   write(bytes: Buffer, start: number, end: number): number {
-    if (!this.#open || this.#closed || !this.socket.writable || this.socket.writableLength > 0) {
-      this.#refused = true;
-      return 0;
-    }
+    if (!this.gather.ready()) return 0;
     this.socket.write(bytes.subarray(start, end), this.#written);
     return end - start;
   }
+
+  readonly gather: Gather = {
+    ready: () => {
+      const { socket } = this;
+      if (this.#open && !this.#closed && socket.writable && socket.writableLength === 0) return true;
+      this.#refused = true;
+      return false;
+    },
+    write: (pieces) => {
+      const { socket } = this;
+      const last = pieces.length - 1;
+      socket.cork();
+      for (let i = 0; i < last; i += 1) socket.write(pieces[i]!);
+      socket.write(pieces[last]!, this.#written);
+      socket.uncork();
+    },
+  };
 
   close(): void {
     if (this.#closed) return;

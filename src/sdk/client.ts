@@ -48,7 +48,8 @@ export class Client extends EventEmitter<ClientEvents> {
   /**
    * Calls a method and waits for its reply.
    *
-   * @param body at most 65,536 bytes; a string travels as UTF-8
+   * @param body at most what the other side takes (`maxBodyBytes` there, by default 64 MiB); a string travels as UTF-8.
+   *   Bytes over 65,536 are not copied: do not change them before the call has settled, nor after it has failed
    * @returns the reply; rejects with a {@link MeshError}
    */
   call(
@@ -74,6 +75,8 @@ export class Client extends EventEmitter<ClientEvents> {
   /**
    * Sends a request that nobody answers. The promise resolves when the message is on its way out of this process,
    * which says nothing about its arrival; it rejects with a {@link MeshError} if it cannot be taken.
+   *
+   * @param body at most 65,536 bytes; a string travels as UTF-8
    */
   send(
     service: string,

@@ -8,6 +8,11 @@ export interface Expiring {
   heapIndex: number;
 }
 
+/** Whole milliseconds for the wire, where 0 would mean that there is no deadline. */
+export function wireTimeoutMs(timeoutMs: number): number {
+  return Math.max(1, Math.round(timeoutMs));
+}
+
 const maxSleepMs = 0x7fffffff;
 
 /** Items ordered by deadline; `onExpire` gets each one after it was removed. */

@@ -81,10 +81,17 @@ export class DirectEndpoints implements LinkSource {
   }
 
   #open(endpoint: Endpoint): Link {
-    const { maxPendingCalls, maxOutboundBytes, connectTimeoutMs, keepAliveMs } = this.settings;
+    const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs } = this.settings;
     const link = new Link(
       (events) => openTcpChannel(endpoint.host, endpoint.port, this.#hello, events),
-      { role: 'connect', maxPendingCalls, maxOutboundBytes, openTimeoutMs: connectTimeoutMs, keepAliveMs },
+      {
+        role: 'connect',
+        maxPendingCalls,
+        maxOutboundBytes,
+        streams,
+        openTimeoutMs: connectTimeoutMs,
+        keepAliveMs,
+      },
       {
         onRequest: this.events.onRequest,
         onCancel: this.events.onCancel,

@@ -53,13 +53,15 @@ export class DirectListener {
   }
 
   #accept(socket: Socket): void {
-    const { maxPendingCalls, maxOutboundBytes, connectTimeoutMs, keepAliveMs, token } = this.settings;
+    const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs, token } =
+      this.settings;
     const link = new Link(
       (events) => acceptSocketChannel(socket, events),
       {
         role: 'accept',
         maxPendingCalls,
         maxOutboundBytes,
+        streams,
         openTimeoutMs: connectTimeoutMs,
         keepAliveMs,
         onHello: (hello) => answerHello(hello, token),

@@ -1,13 +1,14 @@
 // Takes requests from links to handlers and their answers back. One dispatcher per server, for all its links.
 // What must stay true: every request is answered exactly once (one-ways never), its state is gone at its deadline
 // even if the handler never returns, and a refusal that came before the handler says so (NOT_RUN).
+import { Buffer } from 'node:buffer';
 import { MeshError, errorText } from '../base/errors.js';
 import { Status } from '../base/status.js';
-import { Flag, FrameType } from '../protocol/frame.js';
+import { FrameType } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
 import { decodeHeader, encodeHeader } from '../protocol/header.js';
 import type { Header } from '../protocol/header.js';
-import { maxFrameBodyBytes } from '../protocol/limits.js';
+import { hasMore } from '../protocol/stream-frame.js';
 import { runInCall } from './call-context.js';
 import { DeadlineQueue } from './deadlines.js';
 import { InboundCall } from './inbound-call.js';
@@ -23,8 +24,7 @@ export interface DispatcherOptions {
 type Methods = Handler | ReadonlyMap<string, Handler>;
 
 const noHeader = encodeHeader({});
-/** Characters of an error's text that travel; in UTF-8 they stay well under the limit of a header. */
-const maxTextLength = 4000;
+const noBody = Buffer.alloc(0);
 
 /** Routes requests to the handlers of the services of one process. */
 export class Dispatcher {
@@ -35,7 +35,7 @@ export class Dispatcher {
 
   constructor(readonly options: DispatcherOptions) {}
 
-  /** Requests that run now. */
+  /** Requests that run now or are still arriving. */
   get running(): number {
     return this.#running;
   }
@@ -72,7 +72,7 @@ export class Dispatcher {
     if (problem === undefined) return;
     if (frame.type === FrameType.oneWay) {
       this.options.log('debug', `one-way refused: ${problem.message}`, { status: problem.status });
-    } else respondError(link, frame.idLo, frame.idHi, problem);
+    } else link.replies.respondError(frame.idLo, frame.idHi, problem);
   }
 
   /** The caller gave up: its handler is told, and whatever it answers is dropped. */
@@ -97,7 +97,8 @@ export class Dispatcher {
     }
     const { service, method } = header;
     if (service === '') return notRun('INVALID_ARGUMENT', 'the request names no service');
-    if ((frame.flags & Flag.more) !== 0) return notRun('UNIMPLEMENTED', 'streamed bodies are not known here');
+    if (hasMore(frame) && frame.type === FrameType.oneWay)
+      return notRun('INVALID_ARGUMENT', 'one-way requests are not streamed');
     const methods = this.#services.get(service);
     if (methods === undefined) return notRun('UNAVAILABLE', `service ${service} is not served here`);
     const handler = typeof methods === 'function' ? methods : methods.get(method);
@@ -111,7 +112,28 @@ export class Dispatcher {
     link.inbound.add(call);
     this.#running += 1;
     this.#deadlines.add(call);
+    if (hasMore(frame)) return this.#receive(call, frame, handler);
     this.#run(call, handler);
+    return undefined;
+  }
+
+  /** Puts the body together before the handler starts; answers why not. */
+  #receive(call: InboundCall, frame: Frame, handler: Handler): MeshError | undefined {
+    const begun = call.link.incoming.begin(frame, false, {
+      onBody: (body) => {
+        call.body = body;
+        call.receiving = undefined;
+        this.#run(call, handler);
+      },
+      onBroken: (error) => this.#fail(call, error),
+    });
+    if (begun instanceof MeshError) {
+      this.#free(call);
+      this.#freed(call);
+      return begun;
+    }
+    call.receiving = begun;
+    call.body = noBody;
     return undefined;
   }
 
@@ -151,41 +173,51 @@ export class Dispatcher {
       this.#fail(call, new MeshError('INTERNAL', errorText(error), { cause: error }));
       return;
     }
-    const bodyBytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-    if (bodyBytes > maxFrameBodyBytes) {
-      const text = `an answer of ${bodyBytes} bytes is over the limit of ${maxFrameBodyBytes} bytes`;
-      this.#fail(call, new MeshError('RESOURCE_EXHAUSTED', text, { retryable: false }));
-      return;
-    }
-    this.#end(call);
-    if (!call.oneWay) call.link.respond(call.idLo, call.idHi, Status.OK, 0, header, body);
+    this.#free(call);
+    const { link, idLo, idHi, deadlineMs } = call;
+    if (!call.oneWay) link.replies.respond(idLo, idHi, Status.OK, 0, header, body, deadlineMs);
+    this.#freed(call);
   }
 
   #fail(call: InboundCall, thrown: unknown): void {
     if (call.ended) return;
     const error = thrown instanceof MeshError ? thrown : new MeshError('UNKNOWN', errorText(thrown));
-    this.#end(call);
+    this.#free(call);
     if (call.oneWay) {
       this.options.log('warn', `one-way failed: ${error.message}`, {
         service: call.service,
         method: call.method,
       });
-    } else respondError(call.link, call.idLo, call.idHi, error);
+    } else call.link.replies.respondError(call.idLo, call.idHi, error);
+    this.#freed(call);
   }
 
   #expire(call: InboundCall): void {
-    const error = new MeshError('DEADLINE_EXCEEDED', 'the handler did not answer before the deadline');
+    const arrived = call.receiving === undefined;
+    const text = arrived ? 'the handler did not answer' : 'the request did not arrive whole';
+    const error = new MeshError('DEADLINE_EXCEEDED', `${text} before the deadline`, { mayHaveRun: arrived });
     this.#end(call, error);
-    if (!call.oneWay) respondError(call.link, call.idLo, call.idHi, error);
+    if (!call.oneWay) call.link.replies.respondError(call.idLo, call.idHi, error);
   }
 
-  /** Frees the call's state; with a reason, the handler is told that nobody waits. */
-  #end(call: InboundCall, abortReason?: MeshError): void {
+  /** Ends a call that nobody waits for any more; its handler is told why. */
+  #end(call: InboundCall, abortReason: MeshError): void {
+    this.#free(call);
+    call.abort(abortReason);
+    this.#freed(call);
+  }
+
+  /** Frees the call's state. */
+  #free(call: InboundCall): void {
     call.ended = true;
     this.#deadlines.remove(call);
     call.link.inbound.remove(call);
+    if (call.receiving !== undefined) call.link.incoming.drop(call.receiving);
     this.#running -= 1;
-    if (abortReason !== undefined) call.abort(abortReason);
+  }
+
+  /** Wakes who waits for the end of calls: to be called behind the answer, which they must not overtake. */
+  #freed(call: InboundCall): void {
     call.link.inboundEnded();
     if (this.#running === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
   }
@@ -202,9 +234,4 @@ function notRun(
   text: string,
 ): MeshError {
   return new MeshError(status, text, { mayHaveRun: false });
-}
-
-function respondError(link: Link, idLo: number, idHi: number, error: MeshError): void {
-  const header = encodeHeader({ statusMessage: error.message.slice(0, maxTextLength) });
-  link.respond(idLo, idHi, error.code, error.mayHaveRun ? 0 : Flag.notRun, header, '');
 }

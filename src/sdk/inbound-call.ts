@@ -5,6 +5,7 @@ import type { Frame } from '../protocol/frame.js';
 import { FrameType } from '../protocol/frame.js';
 import type { Attachments, Header } from '../protocol/header.js';
 import type { Expiring } from './deadlines.js';
+import type { IncomingBody } from './incoming-stream.js';
 import type { Link } from './link.js';
 import type { MeshRequest } from './types.js';
 
@@ -19,7 +20,10 @@ export class InboundCall implements MeshRequest, Expiring {
   readonly idHi: number;
   readonly oneWay: boolean;
   readonly attempt: number;
-  readonly body: Buffer;
+  /** Its body, once all of it has arrived. */
+  body: Buffer;
+  /** The body, while it arrives in pieces: the handler starts when it is whole. */
+  receiving: IncomingBody | undefined = undefined;
   #controller: AbortController | undefined = undefined;
   #abortReason: MeshError | undefined = undefined;
 

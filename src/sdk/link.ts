@@ -1,27 +1,26 @@
-// One link: a channel, the frames on it in both directions, and the calls that await a reply on it. The ladder,
-// the direct endpoints and the direct listener make links; clients call on them, the dispatcher answers on them.
-// What must stay true: every pending call ends exactly once; a call fails with mayHaveRun false only if its frame
-// was never handed to the channel or the peer says so; nothing is sent after a protocol error.
-import { Buffer } from 'node:buffer';
-import { MeshError, errorText } from '../base/errors.js';
+// One link: a channel and the frames on it in both directions. It opens, hands each frame to whom it belongs (the calls
+// of this side, the dispatcher, streams), and ends with all that is on it. The ladder, the direct endpoints and the
+// direct listener make links; clients call on them, the dispatcher answers on them. What must stay true: nothing is
+// sent after a protocol error; whoever waits on a link that ends is told, once.
+import type { Buffer } from 'node:buffer';
+import { errorText } from '../base/errors.js';
 import { Status } from '../base/status.js';
-import { FrameType, writeFixed } from '../protocol/frame.js';
+import { FrameType } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
 import { FrameParser } from '../protocol/frame-parser.js';
-import { encodeHeader } from '../protocol/header.js';
-import { fixedBytes, maxFrameBodyBytes } from '../protocol/limits.js';
-import { requestHeaderBytes, writeRequest } from './call-headers.js';
+import { hasMore, isReply } from '../protocol/stream-frame.js';
 import type { DynamicHeader } from './call-headers.js';
 import type { Channel, OpenChannel } from './channel.js';
-import { DeadlineQueue } from './deadlines.js';
-import { InboundCalls } from './inbound-call.js';
-import { Outbound } from './outbound.js';
-import { PendingCall, PendingCalls } from './pending-calls.js';
 import { readWelcome } from './hello.js';
 import type { Welcome } from './hello.js';
+import { InboundCalls } from './inbound-call.js';
+import { IncomingBodies } from './incoming-stream.js';
+import { LinkCalls } from './link-calls.js';
 import { LinkPulse } from './link-pulse.js';
-import { asRefusal, refused } from './refusal.js';
-import { settleCall } from './settle-call.js';
+import { LinkReplies } from './link-replies.js';
+import { LinkWriter } from './link-writer.js';
+import { refused } from './refusal.js';
+import type { StreamLimits } from './stream-limits.js';
 import type { Reply } from './types.js';
 
 /** What a link asks of those who made it. */
@@ -41,41 +40,35 @@ export interface LinkOptions {
   role: 'connect' | 'accept';
   maxPendingCalls: number;
   maxOutboundBytes: number;
+  streams: StreamLimits;
   openTimeoutMs: number;
   keepAliveMs: number;
   /** Accepting side: answers the welcome to a hello; a status other than 0 closes the link behind it. */
   onHello?: (hello: Frame) => { status: number; welcome: Buffer };
 }
 
-/** Beyond the bound of outbound bytes, statuses and pongs may still use this much before the link is given up. */
-const outboundReserveBytes = 2 * 1024 * 1024;
-/** Bytes that are worth a write of their own before the turn ends. */
-const eagerFlushBytes = 128 * 1024;
-const answerTooLate = encodeHeader({
-  statusMessage: 'the answer found maxOutboundBytes waiting on its link',
-});
-const maxStatusFrameBytes = 512;
 const maxGoAways = 64;
 
 /** A framed connection to an agent or, in direct mode, to another app. */
 export class Link {
   readonly inbound = new InboundCalls();
+  /** Answers to the peer's requests. */
+  readonly replies: LinkReplies;
+  /** Bodies that arrive in pieces. */
+  readonly incoming: IncomingBodies;
   readonly opened: Promise<Welcome>;
   state: 'opening' | 'open' | 'closed' = 'opening';
   /** True once no new call may be made here. */
   draining = false;
   readonly #channel: Channel;
   readonly #parser = new FrameParser();
-  readonly #out = new Outbound();
-  readonly #pending: PendingCalls;
-  readonly #deadlines = new DeadlineQueue<PendingCall>((call) => this.#expire(call));
+  readonly #writer: LinkWriter;
+  readonly #calls: LinkCalls;
   readonly #pulse = new LinkPulse(
-    (type, id) => this.#control(type, 0, 0, id, 0),
+    (type, id) => this.#writer.control(type, id, 0),
     (reason) => this.close(reason),
   );
   readonly #goAways: Frame[] = [];
-  #flushScheduled = false;
-  #blocked = false;
   #openTimer: NodeJS.Timeout | undefined;
   #settleOpened!: { resolve: (welcome: Welcome) => void; reject: (error: Error) => void };
   readonly #idleWaiters: (() => void)[] = [];
@@ -85,7 +78,15 @@ export class Link {
     readonly options: LinkOptions,
     readonly events: LinkEvents,
   ) {
-    this.#pending = new PendingCalls(options.maxPendingCalls);
+    const { maxOutboundBytes, maxPendingCalls, streams } = options;
+    const writer = new LinkWriter(maxOutboundBytes, streams.maxStreams, {
+      onOverrun: () => this.close('the peer does not read'),
+      onStreams: () => this.#progressed(),
+    });
+    this.#writer = writer;
+    this.incoming = new IncomingBodies(streams, (body, bytes) => writer.credit(body, bytes));
+    this.#calls = new LinkCalls(maxPendingCalls, writer, this.incoming, () => this.#progressed());
+    this.replies = new LinkReplies(writer, streams.maxStreamBytes, (reason) => this.close(reason));
     this.opened = new Promise((resolve, reject) => (this.#settleOpened = { resolve, reject }));
     // Who waits for it sees the rejection; nobody has to.
     this.opened.catch(() => undefined);
@@ -98,12 +99,10 @@ export class Link {
     );
     this.#channel = open({
       onData: (bytes, start, end) => this.#receive(bytes, start, end),
-      onSpace: () => {
-        this.#blocked = false;
-        this.#flush();
-      },
+      onSpace: writer.unblocked,
       onClose: (reason) => this.#ended(reason),
     });
+    writer.attach(this.#channel);
   }
 
   get kind(): Channel['kind'] {
@@ -121,14 +120,10 @@ export class Link {
   }
 
   get pendingCount(): number {
-    return this.#pending.count;
+    return this.#calls.count;
   }
 
-  /**
-   * Sends a request; the promise settles with its reply, its deadline or the end of the link.
-   *
-   * @param deadlineMs on the clock of performance.now(), later than `nowMs`
-   */
+  /** See {@link LinkCalls.call}. */
   call(
     staticHeader: Buffer,
     dynamic: DynamicHeader | undefined,
@@ -137,30 +132,8 @@ export class Link {
     deadlineMs: number,
     signal: AbortSignal | undefined,
   ): Promise<Reply> {
-    return new Promise<Reply>((resolve, reject) => {
-      if (this.state === 'closed') return reject(refused('UNAVAILABLE', 'the link is closed'));
-      if (this.#pending.full) {
-        const text = `${this.#pending.capacity} calls are pending on this link (maxPendingCalls)`;
-        return reject(refused('RESOURCE_EXHAUSTED', text));
-      }
-      const call = new PendingCall(deadlineMs, resolve, reject);
-      this.#pending.add(call);
-      const timeoutMs = wireTimeoutMs(deadlineMs - nowMs);
-      try {
-        call.frameStart = this.#out.position;
-        this.#writeRequest(FrameType.request, call.idLo, call.idHi, timeoutMs, staticHeader, dynamic, body);
-        call.frameEnd = this.#out.position;
-      } catch (error) {
-        this.#pending.remove(call);
-        return reject(asRefusal(error));
-      }
-      this.#deadlines.add(call);
-      if (signal !== undefined) {
-        call.signal = signal;
-        call.onAbort = () => this.#giveUp(call, 'CANCELLED', `cancelled: ${errorText(signal.reason)}`);
-        signal.addEventListener('abort', call.onAbort, { once: true });
-      }
-    });
+    if (this.state === 'closed') return Promise.reject(refused('UNAVAILABLE', 'the link is closed'));
+    return this.#calls.call(staticHeader, dynamic, body, nowMs, deadlineMs, signal);
   }
 
   /** Sends a one-way request. Throws a MeshError if it cannot be taken. */
@@ -170,43 +143,17 @@ export class Link {
     body: Uint8Array | string,
     timeoutMs: number,
   ): void {
-    this.#writeRequest(FrameType.oneWay, 0, 0, wireTimeoutMs(timeoutMs), staticHeader, dynamic, body);
-  }
-
-  /** Answers a request of the peer. An answer that finds too many bytes waiting becomes RESOURCE_EXHAUSTED. */
-  respond(
-    idLo: number,
-    idHi: number,
-    status: number,
-    flags: number,
-    header: Buffer,
-    body: Uint8Array | string,
-  ): void {
-    if (this.state === 'closed') return;
-    const bodyBytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-    const total = fixedBytes + header.length + bodyBytes;
-    const waiting = this.#out.size + total;
-    if (waiting > this.options.maxOutboundBytes) {
-      // Statuses may use the reserve; a whole answer becomes a status.
-      if (total > maxStatusFrameBytes)
-        return this.respond(idLo, idHi, Status.RESOURCE_EXHAUSTED, 0, answerTooLate, '');
-      if (waiting > this.options.maxOutboundBytes + outboundReserveBytes)
-        return this.close('the peer does not read');
-    }
-    const at = this.#out.reserve(total);
-    const bytes = this.#out.bytes;
-    writeFixed(bytes, at, FrameType.response, flags, status, 0, header.length, bodyBytes, idLo, idHi, 0, 0);
-    if (header.length > 0) bytes.set(header, at + fixedBytes);
-    if (typeof body === 'string') bytes.write(body, at + fixedBytes + header.length, bodyBytes, 'utf8');
-    else bytes.set(body, at + fixedBytes + header.length);
-    this.#scheduleFlush();
+    if (this.state === 'closed') throw refused('UNAVAILABLE', 'the link is closed');
+    this.#calls.send(staticHeader, dynamic, body, timeoutMs);
   }
 
   /** Tells the peer that no request comes behind this point, as its go-away asked, and takes no further calls. */
   acknowledgeGoAway(): void {
     this.draining = true;
+    // Streams that wait for their turn are requests that are still to come.
+    if (this.#writer.streams.unbegunRequests > 0) return;
     for (const frame of this.#goAways.splice(0)) {
-      this.#control(FrameType.goAwayAck, 0, 0, frame.idLo, frame.idHi);
+      this.#writer.control(FrameType.goAwayAck, frame.idLo, frame.idHi);
     }
   }
 
@@ -238,64 +185,9 @@ export class Link {
   /** Ends the link at once; pending calls fail. */
   close(reason: string): void {
     if (this.state === 'closed') return;
-    this.#flush();
+    this.#writer.flush();
     this.#ended(reason);
     this.#channel.close();
-  }
-
-  #writeRequest(
-    type: number,
-    idLo: number,
-    idHi: number,
-    timeoutMs: number,
-    staticHeader: Buffer,
-    dynamic: DynamicHeader | undefined,
-    body: Uint8Array | string,
-  ): void {
-    if (this.state === 'closed') throw refused('UNAVAILABLE', 'the link is closed');
-    const bodyBytes = bodyLength(body);
-    if (bodyBytes > maxFrameBodyBytes) {
-      const text = `a body of ${bodyBytes} bytes is over the limit of ${maxFrameBodyBytes} bytes`;
-      throw refused('RESOURCE_EXHAUSTED', text, false);
-    }
-    const headerBytes = requestHeaderBytes(staticHeader, dynamic);
-    if (this.#out.size + fixedBytes + headerBytes + bodyBytes > this.options.maxOutboundBytes) {
-      const text = `${this.options.maxOutboundBytes} bytes wait on this link (maxOutboundBytes)`;
-      throw refused('RESOURCE_EXHAUSTED', text);
-    }
-    writeRequest(this.#out, type, idLo, idHi, timeoutMs, staticHeader, dynamic, headerBytes, body, bodyBytes);
-    this.#scheduleFlush();
-  }
-
-  #control(type: number, flags: number, status: number, idLo: number, idHi: number): void {
-    if (this.state === 'closed') return;
-    if (this.#out.size > this.options.maxOutboundBytes + outboundReserveBytes) {
-      this.close('the peer does not read');
-      return;
-    }
-    const at = this.#out.reserve(fixedBytes);
-    writeFixed(this.#out.bytes, at, type, flags, status, 0, 0, 0, idLo, idHi, 0, 0);
-    this.#scheduleFlush();
-  }
-
-  #scheduleFlush(): void {
-    if (this.#flushScheduled) return;
-    if (this.#blocked) return;
-    if (this.#out.size >= eagerFlushBytes) {
-      this.#flush();
-      return;
-    }
-    this.#flushScheduled = true;
-    process.nextTick(this.#scheduledFlush);
-  }
-
-  readonly #scheduledFlush = (): void => {
-    this.#flushScheduled = false;
-    this.#flush();
-  };
-
-  #flush(): void {
-    if (this.state !== 'closed' && !this.#blocked) this.#blocked = !this.#out.flush(this.#channel);
   }
 
   #receive(bytes: Buffer, start: number, end: number): void {
@@ -314,17 +206,29 @@ export class Link {
     }
     switch (frame.type) {
       case FrameType.response:
-        this.#settle(frame);
+        this.#check(this.#calls.onResponse(frame));
         break;
       case FrameType.request:
+        if (hasMore(frame) && this.inbound.find(frame.idLo, frame.idHi) !== undefined)
+          return this.close('protocol error: a request has the id of another that is open');
+        this.events.onRequest(this, frame);
+        break;
       case FrameType.oneWay:
         this.events.onRequest(this, frame);
         break;
+      case FrameType.chunk:
+        this.#check(this.incoming.chunk(frame));
+        break;
+      case FrameType.credit:
+        this.#check(this.#writer.streams.credit(isReply(frame), frame.idLo, frame.idHi, frame.value));
+        this.#writer.scheduleFlush();
+        break;
       case FrameType.cancel:
+        this.replies.cancelled(frame.idLo, frame.idHi);
         this.events.onCancel(this, frame.idLo, frame.idHi);
         break;
       case FrameType.ping:
-        this.#control(FrameType.pong, 0, 0, frame.idLo, frame.idHi);
+        this.#writer.control(FrameType.pong, frame.idLo, frame.idHi);
         break;
       case FrameType.pong:
       case FrameType.goAwayAck:
@@ -333,22 +237,21 @@ export class Link {
       case FrameType.goAway:
         this.#askedToGo(frame);
         break;
-      case FrameType.chunk:
-      case FrameType.credit:
-        // Belongs to a stream that was answered UNIMPLEMENTED.
-        break;
       default:
         this.close(`protocol error: frame type ${frame.type} is not allowed here`);
     }
   };
 
+  /** Ends the link if what just came is a protocol error. */
+  #check(problem: string | undefined): void {
+    if (problem !== undefined) this.close(`protocol error: ${problem}`);
+  }
+
   #first(frame: Frame): void {
     if (this.options.role === 'accept') {
       if (frame.type !== FrameType.hello) return this.close('protocol error: the first frame is not hello');
       const { status, welcome } = this.options.onHello!(frame);
-      const at = this.#out.reserve(welcome.length);
-      this.#out.bytes.set(welcome, at);
-      this.#scheduleFlush();
+      this.#writer.frame(welcome);
       if (status !== Status.OK) return this.close('the hello was refused');
       this.#open({ value: 0, statusMessage: '' });
       return;
@@ -367,29 +270,6 @@ export class Link {
     clearTimeout(this.#openTimer);
     if (this.kind === 'tcp') this.#pulse.keepAlive(this.options.keepAliveMs);
     this.#settleOpened.resolve(welcome);
-  }
-
-  #settle(frame: Frame): void {
-    const call = this.#pending.take(frame.idLo, frame.idHi);
-    if (call === undefined) return;
-    this.#deadlines.remove(call);
-    call.forgetSignal();
-    settleCall(call, frame);
-    if (this.draining) this.#wakeIfIdle();
-  }
-
-  #expire(call: PendingCall): void {
-    this.#giveUp(call, 'DEADLINE_EXCEEDED', 'the deadline passed before the reply came');
-  }
-
-  #giveUp(call: PendingCall, status: 'DEADLINE_EXCEEDED' | 'CANCELLED', text: string): void {
-    this.#pending.remove(call);
-    this.#deadlines.remove(call);
-    call.forgetSignal();
-    const recalled = this.#out.recall(call.frameStart);
-    if (!recalled) this.#control(FrameType.cancel, 0, 0, call.idLo, call.idHi);
-    call.reject(new MeshError(status, text, { mayHaveRun: !recalled }));
-    if (this.draining) this.#wakeIfIdle();
   }
 
   #askedToGo(frame: Frame): void {
@@ -411,40 +291,32 @@ export class Link {
     });
   }
 
+  /** Calls or streams have begun or ended: what waits for that goes on. */
+  #progressed(): void {
+    if (!this.draining) return;
+    if (this.#goAways.length > 0) this.acknowledgeGoAway();
+    this.#wakeIfIdle();
+  }
+
   #wakeIfIdle(): void {
     if (this.#idleWaiters.length === 0) return;
-    if (this.state !== 'closed' && (this.#pending.count > 0 || this.inbound.count > 0)) return;
+    const busy = this.#calls.count > 0 || this.inbound.count > 0 || this.#writer.streams.count > 0;
+    if (this.state !== 'closed' && busy) return;
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
   #ended(reason: string): void {
     if (this.state === 'closed') return;
-    const handed = this.#out.handed;
     this.state = 'closed';
     this.draining = true;
     this.#parser.stop(reason);
     clearTimeout(this.#openTimer);
-    this.#deadlines.clear();
     this.#settleOpened.reject(new Error(reason));
-    for (const call of this.#pending.takeAll()) {
-      call.forgetSignal();
-      const mayHaveRun = call.frameEnd <= handed;
-      call.reject(new MeshError('UNAVAILABLE', `the link is lost: ${reason}`, { mayHaveRun }));
-    }
+    this.#writer.end();
+    this.incoming.clear();
+    this.#calls.lost(reason, this.#writer.out.handed);
     this.#pulse.end();
     this.events.onClosed(this, reason);
     this.#wakeIfIdle();
   }
-}
-
-/** Whole milliseconds for the wire, where 0 would mean that there is no deadline. */
-function wireTimeoutMs(timeoutMs: number): number {
-  return Math.max(1, Math.round(timeoutMs));
-}
-
-/** Length of a body in bytes. Throws TypeError for what is no body: types do not hold callers in plain JavaScript. */
-function bodyLength(body: Uint8Array | string): number {
-  if (typeof body === 'string') return Buffer.byteLength(body);
-  if (body instanceof Uint8Array) return body.length;
-  throw new TypeError('a body must be a Uint8Array or a string');
 }

@@ -2,6 +2,8 @@
 // array access and a late or invented id finds nothing. The number of slots bounds the calls in flight.
 import type { MeshError } from '../base/errors.js';
 import type { Expiring } from './deadlines.js';
+import type { IncomingBody } from './incoming-stream.js';
+import type { OutgoingStream } from './outgoing-stream.js';
 import type { Reply } from './types.js';
 
 /** One call that awaits its reply. */
@@ -13,6 +15,12 @@ export class PendingCall implements Expiring {
   /** Where its frame begins and ends in the link's outbound stream. */
   frameStart = 0;
   frameEnd = 0;
+  /** The request's body, if it leaves in pieces. */
+  sending: OutgoingStream | undefined = undefined;
+  /** The reply's body, while it arrives in pieces. */
+  receiving: IncomingBody | undefined = undefined;
+  /** True once the reply has begun. */
+  answered = false;
   signal: AbortSignal | undefined = undefined;
   onAbort: (() => void) | undefined = undefined;
 
@@ -21,6 +29,12 @@ export class PendingCall implements Expiring {
     readonly resolve: (reply: Reply) => void,
     readonly reject: (error: MeshError) => void,
   ) {}
+
+  /** Position in the link's outbound stream from which on the request may run. */
+  get runsFrom(): number {
+    if (this.answered) return 0;
+    return this.sending === undefined ? this.frameEnd : this.sending.endPosition;
+  }
 
   /** Lets go of the caller's AbortSignal, which may live much longer than the call. */
   forgetSignal(): void {
@@ -67,12 +81,10 @@ export class PendingCalls {
     this.#count += 1;
   }
 
-  /** Removes and answers the call with this id, if it is still awaited. */
-  take(idLo: number, idHi: number): PendingCall | undefined {
+  /** The call with this id, if it is still awaited. */
+  find(idLo: number, idHi: number): PendingCall | undefined {
     const call = this.#slots[idLo & (slotCount - 1)];
-    if (call === undefined || call.idLo !== idLo || call.idHi !== idHi) return undefined;
-    this.remove(call);
-    return call;
+    return call !== undefined && call.idLo === idLo && call.idHi === idHi ? call : undefined;
   }
 
   /** Removes a call that is in the table. */

@@ -49,7 +49,7 @@ export class Server extends EventEmitter<ClientEvents> {
     return this.#parts.listener?.address;
   }
 
-  /** Handlers that run now. */
+  /** Requests that run now, or whose bodies are still arriving. */
   get runningRequests(): number {
     return this.#parts.dispatcher.running;
   }

@@ -1,10 +1,12 @@
 // Turns options and environment into settings without gaps, once, when a client or server is made. Options win over
 // the environment. What is wrong is said here, before any connection is tried.
+import { constants } from 'node:buffer';
 import { defaultAgentSocket, defaultAgentTcpPort } from '../base/default-socket.js';
 import { MeshError, errorText } from '../base/errors.js';
-import { maxRingBytes, minRingBytes } from '../protocol/limits.js';
+import { maxBodyBytes, maxFrameBodyBytes, maxRingBytes, minRingBytes } from '../protocol/limits.js';
 import { defaultAppName } from './hello.js';
 import type { ChannelKind } from './channel.js';
+import type { StreamLimits } from './stream-limits.js';
 import type { Log, MeshOptions } from './types.js';
 
 /** A TCP address. */
@@ -29,6 +31,7 @@ export interface Settings {
   drainTimeoutMs: number;
   maxPendingCalls: number;
   maxOutboundBytes: number;
+  streams: StreamLimits;
   log: Log;
 }
 
@@ -92,6 +95,34 @@ export function positive(value: number | undefined, fallback: number, name: stri
   return number;
 }
 
+/** A whole number option between two bounds. */
+function whole(
+  value: number | undefined,
+  fallback: number,
+  name: string,
+  least: number,
+  most: number,
+): number {
+  const number = value ?? fallback;
+  if (Number.isInteger(number) && number >= least && number <= most) return number;
+  throw invalid(`${name} must be a whole number from ${least} to ${most}`);
+}
+
+function streamLimits(options: MeshOptions): StreamLimits {
+  const most = Math.min(maxBodyBytes, constants.MAX_LENGTH);
+  const longest = whole(options.maxBodyBytes, 64 * 1024 * 1024, 'maxBodyBytes', maxFrameBodyBytes, most);
+  const atOnce = whole(options.maxStreams, 64, 'maxStreams', 1, 65_536);
+  const fallback = Math.max(256 * 1024 * 1024, longest);
+  const together = whole(
+    options.maxStreamBytes,
+    fallback,
+    'maxStreamBytes',
+    longest,
+    Number.MAX_SAFE_INTEGER,
+  );
+  return { maxBodyBytes: longest, maxStreams: atOnce, maxStreamBytes: together };
+}
+
 /** Writes to stderr: warnings always, the rest if RINGSIDE_LOG is set. */
 function defaultLog(env: NodeJS.ProcessEnv): Log {
   const everything = Boolean(env['RINGSIDE_LOG']);
@@ -120,10 +151,6 @@ export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = p
   if (!Number.isInteger(Math.log2(ringBytes)) || ringBytes < minRingBytes || ringBytes > maxRingBytes) {
     throw invalid(`ringBytes must be a power of two from ${minRingBytes} to ${maxRingBytes}`);
   }
-  const maxPendingCalls = positive(options.maxPendingCalls, 16_384, 'maxPendingCalls');
-  if (!Number.isInteger(maxPendingCalls) || maxPendingCalls > 65_536) {
-    throw invalid('maxPendingCalls must be a whole number from 1 to 65536');
-  }
   const baseMs = positive(options.backoffMs?.min, 100, 'backoffMs.min');
   const maxMs = positive(options.backoffMs?.max, Math.max(5_000, baseMs), 'backoffMs.max');
   return {
@@ -140,8 +167,9 @@ export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = p
     keepAliveMs: positive(options.keepAliveMs, 10_000, 'keepAliveMs'),
     backoff: { baseMs, maxMs },
     drainTimeoutMs: positive(options.drainTimeoutMs, 10_000, 'drainTimeoutMs'),
-    maxPendingCalls,
+    maxPendingCalls: whole(options.maxPendingCalls, 16_384, 'maxPendingCalls', 1, 65_536),
     maxOutboundBytes: positive(options.maxOutboundBytes, 8 * 1024 * 1024, 'maxOutboundBytes'),
+    streams: streamLimits(options),
     log: options.log === undefined ? defaultLog(env) : unfailing(options.log),
   };
 }

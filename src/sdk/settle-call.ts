@@ -4,26 +4,44 @@ import { MeshError, errorText } from '../base/errors.js';
 import { Flag } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
 import { decodeHeader } from '../protocol/header.js';
+import type { Attachments } from '../protocol/header.js';
 import type { PendingCall } from './pending-calls.js';
 
-/** Resolves or rejects a call that is no longer pending. */
+/** The failure that a response, or the last chunk of one, states with a status other than 0. */
+export function replyFailure(frame: Frame): MeshError {
+  try {
+    const { statusMessage } = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd);
+    const text = statusMessage || 'the other side gave no text';
+    return new MeshError(frame.status, text, { mayHaveRun: (frame.flags & Flag.notRun) === 0 });
+  } catch (error) {
+    return malformedReply(error);
+  }
+}
+
+/** The attachments of a response. Throws a MeshError if its header is malformed. */
+export function replyAttachments(frame: Frame): Attachments | undefined {
+  if (frame.headerStart === frame.headerEnd) return undefined;
+  try {
+    return decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd).attachments;
+  } catch (error) {
+    throw malformedReply(error);
+  }
+}
+
+/** Resolves or rejects a call that is no longer pending with a response that is whole. */
 export function settleCall(call: PendingCall, frame: Frame): void {
-  if (frame.status === 0 && frame.headerStart === frame.headerEnd && (frame.flags & Flag.more) === 0) {
-    call.resolve({ body: frame.body, attachments: undefined });
+  if (frame.status !== 0) {
+    call.reject(replyFailure(frame));
     return;
   }
   try {
-    const header = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd);
-    if (frame.status !== 0) {
-      const text = header.statusMessage || 'the other side gave no text';
-      call.reject(new MeshError(frame.status, text, { mayHaveRun: (frame.flags & Flag.notRun) === 0 }));
-    } else if ((frame.flags & Flag.more) !== 0) {
-      call.reject(new MeshError('UNIMPLEMENTED', 'the reply is a stream, which this version cannot read'));
-    } else {
-      call.resolve({ body: frame.body, attachments: header.attachments });
-    }
+    call.resolve({ body: frame.body, attachments: replyAttachments(frame) });
   } catch (error) {
-    const text = `malformed header in the reply: ${errorText(error)}`;
-    call.reject(new MeshError('INTERNAL', text, { cause: error }));
+    call.reject(error as MeshError);
   }
+}
+
+function malformedReply(error: unknown): MeshError {
+  const text = `malformed header in the reply: ${errorText(error)}`;
+  return new MeshError('INTERNAL', text, { cause: error });
 }

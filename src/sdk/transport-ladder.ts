@@ -176,11 +176,12 @@ export class TransportLadder implements LinkSource {
   }
 
   #linkOptions(): ConstructorParameters<typeof Link>[1] {
-    const { maxPendingCalls, maxOutboundBytes, connectTimeoutMs, keepAliveMs } = this.settings;
+    const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs } = this.settings;
     return {
       role: 'connect',
       maxPendingCalls,
       maxOutboundBytes,
+      streams,
       openTimeoutMs: connectTimeoutMs,
       keepAliveMs,
     };

@@ -68,6 +68,7 @@ export interface MeshRequest {
 
 /** An answer with attachments. */
 export interface HandlerReply {
+  /** One over 65,536 bytes is not copied: do not change it after it was returned. */
   body?: Uint8Array | string;
   attachments?: Attachments;
 }
@@ -85,8 +86,20 @@ export type Handler = (request: MeshRequest) => HandlerResult | Promise<HandlerR
 export interface LinkLimits {
   /** Calls that await their reply on one link: 1 to 65,536, default 16,384. */
   maxPendingCalls?: number;
-  /** Bytes that wait for the transport on one link, default 8 MiB. */
+  /** Bytes that wait for the transport on one link, default 8 MiB. Bodies over 65,536 bytes wait outside and do not count. */
   maxOutboundBytes?: number;
+  /** Longest body taken: requests by a server, replies by a client. 65,536 to 4,294,967,295 bytes, default 64 MiB. */
+  maxBodyBytes?: number;
+  /**
+   * Bodies over 65,536 bytes that travel at once in each direction of one link: 1 to 65,536, default 64. Further ones
+   * wait for their turn until their deadline; those that the other side sends beyond it are refused.
+   */
+  maxStreams?: number;
+  /**
+   * Bytes of such bodies on one link that are being put together, and of answers that are not sent yet, each: default
+   * 256 MiB, at least `maxBodyBytes`.
+   */
+  maxStreamBytes?: number;
 }
 
 /** How to find the agent, or to do without one. Shared by `connect` and `serve`. */

@@ -9,12 +9,10 @@ import { encodeHeader } from '../../src/protocol/header.js';
 import { FakeAgent } from '../support/fake-mesh-agent.js';
 import { fakeAddon } from '../support/fake-app-link.js';
 
-vi.mock('../../src/native/app-link.js', async () => ({
-  openAppLink: (await import('../support/fake-app-link.js')).fakeOpenAppLink,
-}));
-vi.mock('../../src/native/load.js', async () => ({
-  loadAddon: (await import('../support/fake-app-link.js')).fakeLoadAddon,
-}));
+vi.mock('../../src/native/app-link.js', async () => {
+  const { fakeOpenAppLink, fakeRequireAppLinks } = await import('../support/fake-app-link.js');
+  return { openAppLink: fakeOpenAppLink, requireAppLinks: fakeRequireAppLinks };
+});
 
 const backoffMs = { min: 5, max: 20 };
 let agent: FakeAgent;

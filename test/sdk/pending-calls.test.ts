@@ -10,7 +10,7 @@ const call = (): PendingCall =>
     () => undefined,
   );
 
-test('any order of adding and taking: each id finds its own call, once', () => {
+test('any order of adding and removing: each id finds its own call, once', () => {
   fc.assert(
     fc.property(fc.array(fc.option(fc.nat(), { nil: undefined }), { maxLength: 200 }), (steps) => {
       const table = new PendingCalls(8);
@@ -27,8 +27,9 @@ test('any order of adding and taking: each id finds its own call, once', () => {
           open.push(added);
         } else if (open.length > 0) {
           const [wanted] = open.splice(take % open.length, 1);
-          expect(table.take(wanted!.idLo, wanted!.idHi)).toBe(wanted);
-          expect(table.take(wanted!.idLo, wanted!.idHi)).toBeUndefined();
+          expect(table.find(wanted!.idLo, wanted!.idHi)).toBe(wanted);
+          table.remove(wanted!);
+          expect(table.find(wanted!.idLo, wanted!.idHi)).toBeUndefined();
         }
         expect(table.count).toBe(open.length);
       }
@@ -42,7 +43,7 @@ test('ids stay unlike each other past 65,536 uses of one slot', () => {
   const table = new PendingCalls(1);
   const first = call();
   table.add(first);
-  table.take(first.idLo, first.idHi);
+  table.remove(first);
   let last = first;
   for (let i = 0; i < 65_536; i += 1) {
     last = call();
@@ -51,13 +52,13 @@ test('ids stay unlike each other past 65,536 uses of one slot', () => {
   }
   expect(last.idLo).toBe(first.idLo);
   expect(last.idHi).toBe(first.idHi + 1);
-  expect(table.take(first.idLo, first.idHi)).toBeUndefined();
+  expect(table.find(first.idLo, first.idHi)).toBeUndefined();
 });
 
 test('ids that no call has find nothing', () => {
   const table = new PendingCalls(4);
-  expect(table.take(0, 0)).toBeUndefined();
-  expect(table.take(0xffffffff, 0xffffffff)).toBeUndefined();
+  expect(table.find(0, 0)).toBeUndefined();
+  expect(table.find(0xffffffff, 0xffffffff)).toBeUndefined();
 });
 
 test('the capacity must be sensible', () => {

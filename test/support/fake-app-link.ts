@@ -1,6 +1,6 @@
 // Stands in for the native app link in tests of the SDK: "shared memory" is frames on the agent's unix socket, with
 // the same promises as the real one (whole frames only, callbacks from the event loop, onClose once and last).
-// Install it with vi.mock on src/native/app-link.ts and src/native/load.ts.
+// Install it with vi.mock on src/native/app-link.ts.
 import { connect } from 'node:net';
 import { FrameParser } from '../../src/protocol/frame-parser.js';
 import type { AppLink, AppLinkEvents } from '../../src/native/app-link.js';
@@ -13,9 +13,8 @@ export const fakeAddon = {
   takesAtMost: Infinity,
 };
 
-export function fakeLoadAddon(): object {
+export function fakeRequireAppLinks(): void {
   if (fakeAddon.missing !== undefined) throw new Error(fakeAddon.missing);
-  return {};
 }
 
 export function fakeOpenAppLink(path: string, hello: Uint8Array, events: AppLinkEvents): AppLink {
