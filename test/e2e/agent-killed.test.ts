@@ -43,7 +43,10 @@ it.each([
       await client.reached(prefix, 500);
       await agents[victim].kill();
       await beside.event('transport', { transport: 'none' });
-      agents[victim] = await mesh.agent(victim, config);
+      // On the same ports, as agents have them in production: peers are there again before the apps are.
+      const { inbound, loopback } = agents[victim];
+      const ports = { inbound: { port: inbound }, loopback: { port: loopback } };
+      agents[victim] = await mesh.agent(victim, { ...config, ...ports });
       await beside.event('transport', { transport: 'shm' });
       const { ok } = await client.loadSoFar(prefix);
       await client.reached(prefix, ok + 500);
