@@ -12,6 +12,7 @@ import { resultSchema, rounded } from './measure/result.js';
 import type { ScenarioResult } from './measure/result.js';
 import { pathNames } from './paths/paths.js';
 import type { PathName } from './paths/paths.js';
+import { htmlReport } from './report/html.js';
 import { resultText } from './report/table.js';
 import { runScenario } from './run/run-scenario.js';
 import type { ScenarioRun } from './run/run-scenario.js';
@@ -68,6 +69,7 @@ try {
   if (options.json !== undefined) {
     writeFile(options.json, `${JSON.stringify(results.length === 1 ? results[0] : { results }, null, 1)}\n`);
   }
+  if (options.html !== undefined) writeFile(options.html, htmlReport(results));
   process.exitCode = verdict(results);
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
