@@ -103,6 +103,12 @@ Result<Listening> listen_unix(const std::string& path, uint32_t mode, uint32_t g
   const mode_t before = umask(0177);
   int failed = bind(fd.get(), where, sizeof address);
   if (failed != 0 && errno == EADDRINUSE) {
+    // Connecting to a file that is no socket is refused as well, and such a file is not ours to remove.
+    struct stat found{};
+    if (lstat(path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode)) {
+      umask(before);
+      return Error{Code::kAlreadyExists, path + " is there and is no socket, so it is left alone: remove it or choose another path"};
+    }
     const UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (connect(probe.get(), where, sizeof address) == 0 || errno != ECONNREFUSED) {
       umask(before);
