@@ -196,7 +196,7 @@ describe('a module that is no filter', () => {
     const module = join(mesh.directory, `${name.replaceAll(' ', '-')}.mjs`);
     if (source !== '') writeFileSync(module, source);
     const agent = mesh.launch(`agent that ${name}`, { filters: [{ module }] });
-    expect(await agent.process.ended).toEqual({ code: 1, signal: null });
+    expect(await agent.process.over()).toEqual({ code: 1, signal: null });
     expect(agent.process.stderr).toContain(`the agent cannot start: filter ${module}`);
     expect(agent.process.stderr).toContain(text);
   });

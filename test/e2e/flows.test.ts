@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.js';
 import type { AppProcess } from '../support/app-process.js';
 import { Mesh } from '../support/mesh.js';
+import { failuresOf } from '../support/truth.js';
 
 const awkward = fileURLToPath(new URL('../support/filters/awkward.mjs', import.meta.url));
 
@@ -38,7 +39,7 @@ it('100,000 calls of three kinds ask TypeScript three times, on each agent', asy
   const total = 100_000;
   await client.startLoad({ services, method: 'echo', inFlight: 64, total, prefix: 'many-' });
   const { ok, failures, wrong } = await client.endLoad('many-', false);
-  expect(failures).toEqual([]);
+  expect(failuresOf({ failures })).toEqual({});
   expect(ok).toBe(total);
   expect(wrong).toBe(0);
   for (const agent of [near, far]) {
@@ -73,7 +74,7 @@ describe('while the main thread of an agent is blocked for two seconds', () => {
     expect(spun.status).toBe('ABORTED');
     const [beginUs, endUs] = JSON.parse(spun.message) as [number, number];
     const { failures, timesUs = [] } = await client.endLoad(prefix);
-    expect(failures).toEqual([]);
+    expect(failuresOf({ failures })).toEqual({});
     expect(endUs - beginUs).toBeGreaterThanOrEqual(2_000_000);
     // Not at its edges only: in each tenth of the time.
     const tenths = Array.from({ length: 10 }, () => 0);

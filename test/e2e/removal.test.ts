@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.js';
 import type { AppProcess, TestTransport } from '../support/app-process.js';
 import { Mesh } from '../support/mesh.js';
-import { expectTruth } from '../support/truth.js';
+import { expectTruth, failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
 const config = { registry: { leaseMs: 4_000, sweepMs: 200 } };
@@ -59,7 +59,7 @@ async function expectOnlyTheOther(client: AppProcess): Promise<void> {
   const load = { service: 'ledger', method: 'record', inFlight, prefix: 'after-', total };
   await client.startLoad(load);
   const { ok, by, failures } = await client.endLoad('after-', false);
-  expect(failures).toEqual([]);
+  expect(failuresOf({ failures })).toEqual({});
   expect(ok).toBe(total);
   expect(by).toEqual({ stays: total });
 }
@@ -75,7 +75,7 @@ describe.each(['one agent', 'two agents'] as const)('gracefully, both on %s', (a
       const { ok } = await client.loadSoFar('all-');
       await client.reached('all-', ok + 500);
       const summary = await client.endLoad('all-');
-      expect(summary.failures).toEqual([]);
+      expect(failuresOf(summary)).toEqual({});
       expect(leaves.ran().length).toBe(served);
       expectTruth(summary, [stays, leaves]);
       await expectOnlyTheOther(client);
@@ -88,7 +88,7 @@ describe.each(['one agent', 'two agents'] as const)('gracefully, both on %s', (a
     const { ok } = await client.loadSoFar('all-');
     await client.reached('all-', ok + 500);
     const summary = await client.endLoad('all-');
-    expect(summary.failures).toEqual([]);
+    expect(failuresOf(summary)).toEqual({});
     expectTruth(summary, [stays, leaves]);
     await expectOnlyTheOther(client);
   });
@@ -105,7 +105,7 @@ it('gracefully, again and again: instances come and go under load without a fail
     await until('the new one to serve', () => leaving.ran().length > 100);
   }
   const summary = await client.endLoad('all-');
-  expect(summary.failures).toEqual([]);
+  expect(failuresOf(summary)).toEqual({});
   expectTruth(summary, all);
 });
 
@@ -115,7 +115,7 @@ it('an agent that is asked to end (SIGTERM) while its app serves loses no call',
   const { ok } = await client.loadSoFar('all-');
   await client.reached('all-', ok + 500);
   const summary = await client.endLoad('all-');
-  expect(summary.failures).toEqual([]);
+  expect(failuresOf(summary)).toEqual({});
   expectTruth(summary, [stays, leaves]);
   await expectOnlyTheOther(client);
 });
@@ -130,7 +130,7 @@ it('agent and application asked to end at the same moment, as a pod is, lose no 
   const { ok } = await client.loadSoFar('all-');
   await client.reached('all-', ok + 500);
   const summary = await client.endLoad('all-');
-  expect(summary.failures).toEqual([]);
+  expect(failuresOf(summary)).toEqual({});
   expectTruth(summary, [stays, leaves]);
   await expectOnlyTheOther(client);
 });
@@ -178,7 +178,7 @@ describe('by force', () => {
     const back = await mesh.server('back', again, { service: 'ledger' });
     await client.startLoad({ service: 'ledger', method: 'record', inFlight, prefix: 'back-' });
     await until('the new application to serve', () => back.ran().length > 100);
-    expect((await client.endLoad('back-')).failures).toEqual([]);
+    expect(failuresOf(await client.endLoad('back-'))).toEqual({});
   });
 
   /** What failed was under way at that moment, or is proven not to have run. */

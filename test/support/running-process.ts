@@ -133,9 +133,14 @@ export class RunningProcess {
   }
 
   /** Sends a signal and waits for the end. */
-  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ending> {
+  end(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ending> {
     this.signal(signal);
-    return inTime(`${this.name} to end after ${signal}`, this.ended, patienceMs, () => this.output);
+    return this.over();
+  }
+
+  /** Waits for the end. */
+  over(): Promise<Ending> {
+    return inTime(`the end of ${this.name}`, this.ended, patienceMs, () => this.output);
   }
 }
 

@@ -17,3 +17,13 @@ export function expectTruth(
   const mayHave = new Set(failures.filter(({ mayHaveRun }) => mayHaveRun).map(({ id }) => id));
   expect(distinct.size).toBe(ok + [...mayHave].filter((id) => distinct.has(id)).length);
 }
+
+/** The failures of a load, counted by what was said; `{}` if there were none. */
+export function failuresOf({ failures }: Pick<LoadSummary, 'failures'>): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { status, message, mayHaveRun } of failures) {
+    const said = `${status}: ${message} (${mayHaveRun ? 'may have run' : 'has not run'})`;
+    counts[said] = (counts[said] ?? 0) + 1;
+  }
+  return counts;
+}
