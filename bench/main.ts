@@ -14,6 +14,7 @@ import { pathNames } from './paths/paths.js';
 import type { PathName } from './paths/paths.js';
 import { htmlReport } from './report/html.js';
 import { resultText } from './report/table.js';
+import { runMicro } from './micro/run-micro.js';
 import { runScenario } from './run/run-scenario.js';
 import type { ScenarioRun } from './run/run-scenario.js';
 import { scenarios } from './run/scenarios.js';
@@ -32,6 +33,7 @@ interface Options {
   strict?: boolean;
 }
 
+const microScenario = 'scale';
 const quickPaths: PathName[] = ['raw', 'direct', 'haproxy', 'tcp', 'shm'];
 const quickRounds = 3;
 const quickSeconds = 2.5;
@@ -40,7 +42,7 @@ const program = new Command('bench')
   .description('Calls through two agents beside the same calls through peers, in turns, on this machine.')
   .option(
     '--scenario <names>',
-    `one or more of ${[...scenarios.map(({ name }) => name), 'scale'].join(', ')}`,
+    `one or more of ${[...scenarios.map(({ name }) => name), microScenario].join(', ')}`,
     list,
     ['standard'],
   )
@@ -61,8 +63,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 try {
   const results: ScenarioResult[] = [];
-  for (const scenario of chosenScenarios()) {
-    const result = await measure(scenario);
+  for (const name of options.quick ? ['standard', 'serial'] : options.scenario) {
+    const result = name === microScenario ? await measureMicro() : await measure(chosen(name));
     results.push(result);
     process.stdout.write(`\n${resultText(result)}`);
   }
@@ -76,20 +78,39 @@ try {
   process.exitCode = interrupted.signal.aborted ? 130 : 1;
 }
 
-function chosenScenarios(): Scenario[] {
-  const names = options.quick ? ['standard', 'serial'] : options.scenario;
-  return names.map((name) => {
-    const found = scenarios.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`there is no scenario ${name}`);
-    const paths = options.paths ?? (options.quick ? quickPaths : found.paths);
-    return {
-      ...found,
-      // What a path adds is told against `direct`; a scenario that has no need of that names its paths itself.
-      paths: found.paths.includes('direct') && !paths.includes('direct') ? ['direct', ...paths] : paths,
-      rounds: options.rounds ?? (options.quick ? quickRounds : found.rounds),
-      seconds: options.seconds ?? (options.quick ? quickSeconds : found.seconds),
-    };
-  });
+/** A scenario as the options want it. */
+function chosen(name: string): Scenario {
+  const found = scenarios.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`there is no scenario ${name}`);
+  const paths = options.paths ?? (options.quick ? quickPaths : found.paths);
+  return {
+    ...found,
+    // What a path adds is told against `direct`; a scenario that has no need of that does not name it.
+    paths: found.paths.includes('direct') && !paths.includes('direct') ? ['direct', ...paths] : paths,
+    rounds: options.rounds ?? (options.quick ? quickRounds : found.rounds),
+    seconds: options.seconds ?? (options.quick ? quickSeconds : found.seconds),
+  };
+}
+
+async function measureMicro(): Promise<ScenarioResult> {
+  const unjudged: Omit<ScenarioResult, 'bars'> = {
+    schema: resultSchema,
+    scenario: microScenario,
+    description: 'single operations at the size of a large installation',
+    date: new Date().toISOString(),
+    command: `npm run bench -- --scenario ${microScenario}`,
+    machine: machineFacts(),
+    keepAwake: false,
+    rounds: 1,
+    secondsPerTurn: 0,
+    load: { pace: { inFlight: 0 }, bodyBytes: 0 },
+    paths: {},
+    absent: {},
+    micro: await runMicro((text) => progress(`${microScenario}: ${text}`)),
+    problems: [],
+  };
+  clearProgress();
+  return rounded({ ...unjudged, bars: barsOf(unjudged) });
 }
 
 async function measure(scenario: Scenario): Promise<ScenarioResult> {
@@ -101,7 +122,7 @@ async function measure(scenario: Scenario): Promise<ScenarioResult> {
     interrupted: interrupted.signal,
     say: (text) => progress(`${scenario.name}: ${text}`),
   });
-  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  clearProgress();
   return resultOf(scenario, run, date, machine);
 }
 
@@ -163,6 +184,10 @@ function verdict(results: readonly ScenarioResult[]): number {
 
 function progress(text: string): void {
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
+}
+
+function clearProgress(): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 }
 
 function writeFile(file: string, text: string): void {

@@ -69,15 +69,13 @@ export interface PathFigures {
   latenessP99Us?: number;
   latenessMaxUs?: number;
   rounds: RoundFigures[];
-  /** Latency from the intended moment: [quantile, microseconds]. */
-  curve: [quantile: number, us: number][];
+  /** Latency from the intended moment: [percentile, microseconds]. */
+  curve: [percentile: number, us: number][];
   /** Of the last round. */
   overTime: TimeSlice[];
 }
 
-const curveQuantiles = [
-  0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999,
-];
+const curvePercentiles = [0, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99];
 const bytesPerMb = 2 ** 20;
 
 /** Figures by path, in the order of the first round. @param rounds the turns of each round, one per path */
@@ -133,7 +131,7 @@ function ownFigures(turns: readonly TurnData[], { bodyBytes }: Pick<LoadPlan, 'b
           latenessMaxUs: lateness.maxUs,
         }),
     rounds: turns.map(roundFigures),
-    curve: curveQuantiles.map((q) => [q, intended.quantileUs(q)]),
+    curve: curvePercentiles.map((percentile) => [percentile, intended.quantileUs(percentile / 100)]),
     overTime: loads.at(-1)?.overTime ?? [],
   };
 }

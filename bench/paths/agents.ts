@@ -37,11 +37,15 @@ export async function startAgentPair(transport: Transport, processes: Processes)
   return { near: address(near), far: address(far), processes: [near.process, far.process] };
 }
 
-/** @param directory holds the registry and what the agent keeps */
+/**
+ * @param directory holds the registry and what the agent keeps
+ * @param settings fields of its configuration that differ
+ */
 export async function startAgent(
   name: string,
   directory: string,
   processes: Processes,
+  settings: object = {},
 ): Promise<RunningAgent> {
   const socket = join(directory, name, 'agent.sock');
   const file = join(directory, `${name}.yaml`);
@@ -54,6 +58,7 @@ export async function startAgent(
     admin: { enabled: false },
     registry: { directory: join(directory, 'registry') },
     log: { level: 'warn' },
+    ...settings,
   };
   writeFileSync(file, stringify(config));
   const process = processes.ringside(`agent ${name}`, 'agent', '--config', file);

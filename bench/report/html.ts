@@ -47,7 +47,7 @@ function section(result: ScenarioResult): string {
   );
   return [
     `<h2>${escaped(scenario)}${keepAwake ? ', cores kept awake' : ''}</h2>`,
-    `<p>${escaped(description)}. ${rounds} rounds of ${secondsPerTurn} s for each path.</p>`,
+    `<p>${escaped(description)}.${secondsPerTurn === 0 ? '' : ` ${rounds} rounds of ${secondsPerTurn} s for each path.`}</p>`,
     ...problems.map((problem) => `<p class="bad">Not to be trusted: ${escaped(problem)}</p>`),
     ...Object.entries(absent).map(
       ([path, why]) => `<p class="soft">Absent: ${escaped(path)}: ${escaped(why)}</p>`,
@@ -75,16 +75,16 @@ function plots(paths: Record<string, PathFigures>): string {
     }));
   const adding = names.filter((name) => name !== 'direct' && figures(name).addedP50Us !== undefined);
   const between = names.filter((name) => figures(name).proxyCpuUsPerRequest > 0);
-  const inverse = (q: number): number => 1 / (1 - q);
+  const inverse = (percentile: number): number => 1 / (1 - percentile / 100);
   return [
     table(paths),
     '<h3>Latency by percentile</h3>',
     lineChart(
-      lines(({ curve }) => curve.map(([q, us]) => [inverse(q), us])),
+      lines(({ curve }) => curve.map(([percentile, us]) => [inverse(percentile), us])),
       {
         label: 'percentile',
         log: true,
-        ticks: [0, 0.5, 0.9, 0.99, 0.999, 0.9999].map((q) => [inverse(q), `${q * 100}`]),
+        ticks: [0, 50, 90, 99, 99.9, 99.99].map((percentile) => [inverse(percentile), String(percentile)]),
       },
       { label: 'µs', log: true },
     ),

@@ -45,6 +45,7 @@ export function escaped(text: string): string {
 
 export function lineChart(lines: readonly Line[], xAxis: Axis, yAxis: Axis): string {
   const points = lines.flatMap((line) => line.points);
+  if (points.length === 0) return '<p class="soft">no data</p>';
   const x = scale(
     xAxis,
     points.map(([value]) => value),

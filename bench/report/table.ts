@@ -7,9 +7,8 @@ import type { ScenarioResult } from '../measure/result.js';
 /** Tables of all variants, what went wrong, and the bars. */
 export function resultText(result: ScenarioResult): string {
   const { scenario, description, keepAwake, rounds, secondsPerTurn, micro } = result;
-  const parts = [
-    `${scenario}: ${description}${keepAwake ? ', cores kept awake' : ''}; ${rounds} rounds of ${secondsPerTurn} s`,
-  ];
+  const length = secondsPerTurn === 0 ? '' : `; ${rounds} rounds of ${secondsPerTurn} s`;
+  const parts = [`${scenario}: ${description}${keepAwake ? ', cores kept awake' : ''}${length}`];
   if (micro !== undefined) parts.push(microTable(micro));
   const variants = Object.entries(result.variants ?? { '': result });
   for (const [name, { load, paths }] of variants) {
