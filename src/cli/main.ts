@@ -18,7 +18,9 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const program = new Command('ringside')
   .description('A service-mesh data plane: an agent beside every application, reached over shared memory.')
   .version(version)
-  .showHelpAfterError('(add --help for more)');
+  .showHelpAfterError('(add --help for more)')
+  // Arguments that cannot be are 2 everywhere (exit-error.ts); the parser's own code for them is 1. Subcommands inherit this.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 
 const agentOption = (): Option =>
   new Option('--agent <address>', "the agent's unix socket, or tcp://host:port").env('RINGSIDE_AGENT');

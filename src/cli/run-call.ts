@@ -1,7 +1,8 @@
 // `ringside call`: the curl of the mesh. The body goes to standard output as it came; a failed call prints its status, its text and whether
 // it may have run, and exits 1.
 import { readFileSync } from 'node:fs';
-import { MeshError } from '../base/errors.js';
+import { MeshError, errorText } from '../base/errors.js';
+import type { Client } from '../sdk/client.js';
 import { connect } from '../sdk/connect.js';
 import type { MeshOptions } from '../sdk/types.js';
 import { ExitError } from './exit-error.js';
@@ -25,13 +26,14 @@ export async function runCall(service: string, method: string, options: CallComm
     ...(options.group === undefined ? {} : { group: options.group }),
     ...(options.attach.length === 0 ? {} : { attachments }),
   };
-  const client = await connect({
-    app: 'ringside-call',
-    ...(options.agent === undefined ? {} : { agent: options.agent }),
-    ...(options.transport === undefined ? {} : { transport: options.transport }),
-  });
-  const transport = client.transport;
+  let client: Client | undefined;
   try {
+    client = await connect({
+      app: 'ringside-call',
+      ...(options.agent === undefined ? {} : { agent: options.agent }),
+      ...(options.transport === undefined ? {} : { transport: options.transport }),
+    });
+    const { transport } = client;
     const startedMs = performance.now();
     if (options.oneWay) {
       await client.send(service, method, body, callOptions);
@@ -53,10 +55,10 @@ export async function runCall(service: string, method: string, options: CallComm
       const ran = mayHaveRun ? 'it may have run' : 'it has not run';
       throw new ExitError(`${status}: ${message} (${ran})`, 1);
     }
-    print({ status, message, retryable, mayHaveRun, transport });
+    print({ status, message, retryable, mayHaveRun, transport: client?.transport ?? 'none' });
     throw new ExitError('', 1);
   } finally {
-    await client.close();
+    await client?.close();
   }
 }
 
@@ -65,9 +67,12 @@ function print(value: object): void {
 }
 
 function readBody(body: string): Uint8Array | string {
-  if (body === '-') return readFileSync(0);
-  if (body.startsWith('@')) return readFileSync(body.slice(1));
-  return body;
+  if (body !== '-' && !body.startsWith('@')) return body;
+  try {
+    return readFileSync(body === '-' ? 0 : body.slice(1));
+  } catch (error) {
+    throw new ExitError(`--body ${body}: ${errorText(error)}`, 2);
+  }
 }
 
 function splitPair(pair: string): [string, string] {
