@@ -1,11 +1,11 @@
-// Cuts a byte stream into frames. Links push what their channel brings; a frame that lies whole in one chunk is
-// a slice of it, one that spans chunks is assembled in a buffer of its own. What must stay true: at most one
+// Cuts a byte stream into frames. Links push what their channel brings; a frame that lies whole in what is pushed is
+// a slice of it, one that spans what was pushed is assembled in a buffer of its own. What must stay true: at most one
 // partial frame is held (under 82 KB), nothing is allocated for a length before that length is checked, and
 // after a protocol error or stop() no further frame comes out.
 import { Buffer } from 'node:buffer';
-import { checkFixed, frameLength, readFrame } from './frame.js';
+import { FrameType, checkFixed, frameLength, readFrame } from './frame.js';
 import type { Frame } from './frame.js';
-import { fixedBytes } from './limits.js';
+import { fixedBytes, maxFrameBytes } from './limits.js';
 
 /** Incremental parser for one direction of one link. */
 export class FrameParser {
@@ -13,11 +13,13 @@ export class FrameParser {
   #partial: Buffer | undefined;
   #filled = 0;
   readonly #fixed = Buffer.alloc(fixedBytes);
+  /** For chunks, whose receivers copy them anyway: a buffer for each would be most of what a large body allocates. */
+  #chunk: Buffer | undefined;
   #ended: string | undefined;
 
   /**
    * Takes `bytes[start, end)` and hands every frame that is now whole to `onFrame`, in order. The frames keep
-   * pointing into `bytes`: the caller must not reuse it.
+   * pointing into `bytes`: the caller must not reuse it. Only a chunk is valid no longer than `onFrame` runs.
    *
    * @returns the reason of a protocol error, after which the link must be closed; else undefined
    */
@@ -82,6 +84,9 @@ export class FrameParser {
   }
 
   #wholeFrameBuffer(checked: Buffer, at: number): Buffer {
-    return Buffer.allocUnsafeSlow(frameLength(checked, at));
+    const length = frameLength(checked, at);
+    if (checked[at + 3] !== FrameType.chunk) return Buffer.allocUnsafeSlow(length);
+    this.#chunk ??= Buffer.allocUnsafeSlow(maxFrameBytes);
+    return this.#chunk.subarray(0, length);
   }
 }

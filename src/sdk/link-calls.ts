@@ -216,7 +216,7 @@ export class LinkCalls {
   }
 
   #stopSending({ sending }: PendingCall): void {
-    if (sending !== undefined) this.writer.streams.drop(sending);
+    if (sending !== undefined) this.writer.drop(sending);
   }
 }
 

@@ -72,7 +72,7 @@ export class LinkReplies {
   cancelled(idLo: number, idHi: number): void {
     const stream = this.writer.streams.find(true, idLo, idHi);
     if (stream === undefined) return;
-    this.writer.streams.drop(stream);
+    this.writer.drop(stream);
     this.writer.events.onStreams();
   }
 

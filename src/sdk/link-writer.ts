@@ -10,6 +10,7 @@ import type { StreamId } from '../protocol/stream-frame.js';
 import type { Channel } from './channel.js';
 import { Outbound } from './outbound.js';
 import { OutgoingStreams } from './outgoing-stream.js';
+import type { OutgoingStream } from './outgoing-stream.js';
 
 /** Beyond the bound of outbound bytes, statuses and pongs may still use this much before the link is given up. */
 const outboundReserveBytes = 2 * 1024 * 1024;
@@ -95,6 +96,12 @@ export class LinkWriter {
     return false;
   }
 
+  /** Sends nothing more of a stream; another one may begin in its place. */
+  drop(stream: OutgoingStream): void {
+    this.streams.drop(stream);
+    if (this.streams.ready) this.scheduleFlush();
+  }
+
   /** To be called behind everything that was written to `out` or added to `streams`. */
   scheduleFlush(): void {
     if (this.#flushScheduled || this.#blocked) return;
@@ -120,9 +127,12 @@ export class LinkWriter {
   };
 
   #flushStreams(channel: Channel): void {
-    if (channel.gather === undefined) this.#copyPieces(channel);
-    else if (channel.gather.ready()) channel.gather.write(this.#pieces());
-    else this.#blocked = true;
+    const { gather } = channel;
+    if (gather === undefined) this.#copyPieces(channel);
+    else if (gather.ready()) {
+      const pieces = this.#pieces();
+      if (pieces.length > 0) gather.write(pieces);
+    } else this.#blocked = true;
     this.events.onStreams();
     if (this.#closed || this.#blocked || !this.streams.ready || this.#flushScheduled) return;
     this.#flushScheduled = true;

@@ -11,6 +11,8 @@ import type { Frame, FrameFields } from '../../src/protocol/frame.js';
 import { FrameParser } from '../../src/protocol/frame-parser.js';
 import { decodeHeader, encodeHeader } from '../../src/protocol/header.js';
 import type { Header } from '../../src/protocol/header.js';
+import { hasMore, isReply } from '../../src/protocol/stream-frame.js';
+import { keepFrame } from './raw-peer.js';
 
 export interface FakeAgentOptions {
   unix?: boolean;
@@ -64,7 +66,7 @@ export class FakeAgent {
   readonly path: string;
   readonly #servers: Server[] = [];
   readonly #waiters = new Set<() => void>();
-  readonly #routed = new Map<string, { link: FakeAgentLink; request: Frame }>();
+  readonly #routed = new Map<string, { link: FakeAgentLink; request: Frame; target: FakeAgentLink }>();
   #nextId = 1;
   #directory: string | undefined;
 
@@ -124,9 +126,9 @@ export class FakeAgent {
       return;
     }
     const idLo = this.#nextId++;
-    if (request.type === FrameType.request) this.#routed.set(String(idLo), { link, request });
-    const { type, timeoutMs } = request;
-    target.send({ type, timeoutMs, idLo: type === 1 ? idLo : 0, header: request.header, body: request.body });
+    if (request.type === FrameType.request) this.#routed.set(String(idLo), { link, request, target });
+    const { type, flags, timeoutMs, value, body } = request;
+    target.send({ type, flags, timeoutMs, value, idLo: type === 1 ? idLo : 0, header: request.header, body });
   }
 
   #listen(at: { path: string } | { host: string; port: number }): Promise<void> {
@@ -172,16 +174,18 @@ export class FakeAgent {
       } else link.send({ type: FrameType.welcome, value: frame.value });
       return;
     }
-    link.frames.push(frame);
+    link.frames.push(keepFrame(frame));
     if (frame.type === FrameType.ping && this.answersPings) {
       link.send({ type: FrameType.pong, idLo: frame.idLo, idHi: frame.idHi });
     } else if (frame.type === FrameType.request || frame.type === FrameType.oneWay) this.#serve(link, frame);
     else if (frame.type === FrameType.response) {
       const routed = this.#routed.get(String(frame.idLo));
       if (routed === undefined) return;
-      this.#routed.delete(String(frame.idLo));
-      const { status, flags, header, body } = frame;
-      routed.link.reply(routed.request, { status, flags, header, body });
+      if (!hasMore(frame)) this.#routed.delete(String(frame.idLo));
+      const { status, flags, value, header, body } = frame;
+      routed.link.reply(routed.request, { status, flags, value, header, body });
+    } else if (frame.type === FrameType.chunk || frame.type === FrameType.credit) {
+      this.#passOn(link, frame);
     } else if (frame.type === FrameType.cancel) {
       for (const [id, { link: from, request }] of this.#routed) {
         if (from !== link || request.idLo !== frame.idLo || request.idHi !== frame.idHi) continue;
@@ -189,6 +193,22 @@ export class FakeAgent {
           ({ service }) => service === decodeHeader(request.header).service,
         )?.link;
         target?.send({ type: FrameType.cancel, idLo: Number(id) });
+      }
+    }
+  }
+
+  /** Chunks and credits go on as they are, under the other link's id. */
+  #passOn(from: FakeAgentLink, frame: Frame): void {
+    const { type, flags, status, value, header, body } = frame;
+    for (const [id, { link, request, target }] of this.#routed) {
+      const { idLo, idHi } = request;
+      // Bodies of requests and credits of replies go to the publisher.
+      if (isReply(frame) === (type === FrameType.credit)) {
+        if (from === link && idLo === frame.idLo && idHi === frame.idHi)
+          target.send({ type, flags, status, value, header, body, idLo: Number(id) });
+      } else if (from === target && Number(id) === frame.idLo) {
+        link.send({ type, flags, status, value, header, body, idLo, idHi });
+        if (type === FrameType.chunk && !hasMore(frame)) this.#routed.delete(id);
       }
     }
   }
