@@ -1,0 +1,135 @@
+// Putting bodies together: any cutting gives the same body, memory follows what has arrived and not what is claimed,
+// credit follows what was taken, and bounds are given back.
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { MeshError } from '../../src/base/errors.js';
+import { Flag, FrameType, encodeFrame, readFrame } from '../../src/protocol/frame.js';
+import type { Frame, FrameFields } from '../../src/protocol/frame.js';
+import { IncomingBodies, IncomingBody } from '../../src/sdk/incoming-stream.js';
+import type { BodySink } from '../../src/sdk/incoming-stream.js';
+
+const window = 262_144;
+const limits = { maxBodyBytes: 0xffffffff, maxStreams: 4, maxStreamBytes: Number.MAX_SAFE_INTEGER };
+const nobody: BodySink = { onBody: () => undefined, onBroken: () => undefined };
+
+function frame(fields: FrameFields): Frame {
+  return readFrame(encodeFrame(fields), 0);
+}
+
+function first(idLo: number, value: number, body: Uint8Array): Frame {
+  return frame({ type: FrameType.request, flags: Flag.more, idLo, value, body });
+}
+
+function chunk(idLo: number, body: Uint8Array, last = false): Frame {
+  return frame({ type: FrameType.chunk, flags: last ? 0 : Flag.more, idLo, body });
+}
+
+test('any cutting: the body is whole, and credit is given in time, in steps, and never too much', () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 65_536 }), { minLength: 1, maxLength: 40 });
+  fc.assert(
+    fc.property(sizes, fc.boolean(), (list, emptyEnd) => {
+      const whole = Buffer.concat(list.map((size, i) => Buffer.alloc(size, i)));
+      let granted = 0;
+      let sent = 0;
+      let got: Buffer | undefined;
+      const bodies = new IncomingBodies(limits, (body, bytes) => {
+        expect(body.totalBytes).toBe(whole.length);
+        expect(bytes).toBeGreaterThanOrEqual(65_536);
+        granted += bytes;
+        expect(granted).toBeLessThanOrEqual(sent);
+      });
+      list.forEach((size, i) => {
+        const last = i === list.length - 1 && !emptyEnd;
+        // A sender that keeps the window can always send the next piece.
+        expect(sent + size).toBeLessThanOrEqual(window + granted);
+        const piece = whole.subarray(sent, sent + size);
+        sent += size;
+        if (i > 0) expect(bodies.chunk(chunk(0, piece, last))).toBeUndefined();
+        else {
+          const sink: BodySink = { ...nobody, onBody: (body) => (got = body) };
+          expect(bodies.begin(first(0, whole.length, piece), false, sink)).toBeInstanceOf(IncomingBody);
+        }
+      });
+      if (emptyEnd || list.length === 1) bodies.chunk(chunk(0, Buffer.alloc(0), true));
+      expect(got!.equals(whole)).toBe(true);
+      expect([bodies.count, bodies.claimedBytes]).toEqual([0, 0]);
+    }),
+    { numRuns: 60 },
+  );
+}, 30_000);
+
+test('no more than twice what has arrived is allocated, and no more than the body has', () => {
+  const body = new IncomingBody(false, 1, 0, 1_000_000, nobody);
+  expect(body.bytes.buffer.byteLength).toBe(0);
+  let arrived = 0;
+  for (const size of [1, 10, 1000, 65_536, 65_536, 65_536, 300, 500_000]) {
+    const piece = Buffer.alloc(Math.min(size, 65_536));
+    for (let left = size; left > 0; left -= piece.length) {
+      const part = piece.subarray(0, Math.min(left, piece.length));
+      body.append(chunk(1, part));
+      arrived += part.length;
+      expect(body.filledBytes).toBe(arrived);
+      expect(body.bytes.buffer.byteLength).toBeLessThanOrEqual(Math.min(2 * arrived, 1_000_000));
+    }
+  }
+});
+
+test('bounds are given back by an end of any kind', () => {
+  const bodies = new IncomingBodies(
+    { maxBodyBytes: 1000, maxStreams: 2, maxStreamBytes: 1500 },
+    () => undefined,
+  );
+  const broken: [string, boolean, boolean][] = [];
+  const sink: BodySink = {
+    ...nobody,
+    onBroken: ({ status, mayHaveRun }, goesOn) => broken.push([status, mayHaveRun, goesOn]),
+  };
+  const one = Buffer.alloc(1);
+  const begin = (idLo: number, value: number): string => {
+    const begun = bodies.begin(first(idLo, value, one), false, sink);
+    return begun instanceof MeshError ? begun.message.replace(/.*\(/, '(') : 'begun';
+  };
+  expect(begin(1, 1001)).toBe('(maxBodyBytes)');
+  expect(begin(1, 1000)).toBe('begun');
+  expect(begin(2, 501)).toBe('(maxStreamBytes)');
+  expect(begin(2, 500)).toBe('begun');
+  expect(begin(3, 1)).toBe('(maxStreams)');
+  bodies.chunk(chunk(1, one, true));
+  expect(bodies.claimedBytes).toBe(500);
+  expect(begin(1, 1000)).toBe('begun');
+  bodies.chunk(chunk(2, Buffer.alloc(500)));
+  expect(begin(2, 2)).toBe('begun');
+  bodies.chunk(chunk(2, one, true));
+  const dropped = bodies.begin(first(2, 5, one), false, sink) as IncomingBody;
+  bodies.drop(dropped);
+  bodies.drop(dropped);
+  expect([bodies.count, bodies.claimedBytes]).toEqual([1, 1000]);
+  bodies.clear();
+  bodies.drop(dropped);
+  expect([bodies.count, bodies.claimedBytes]).toEqual([0, 0]);
+  expect(broken).toEqual([
+    ['INVALID_ARGUMENT', false, false],
+    ['INVALID_ARGUMENT', false, true],
+  ]);
+});
+
+test('a body of the same id that came later is not dropped with an earlier one', () => {
+  const bodies = new IncomingBodies(limits, () => undefined);
+  const earlier = bodies.begin(first(1, 9, Buffer.alloc(1)), false, nobody) as IncomingBody;
+  bodies.drop(earlier);
+  bodies.begin(first(1, 9, Buffer.alloc(1)), false, nobody);
+  bodies.drop(earlier);
+  expect(bodies.count).toBe(1);
+});
+
+test('a chunk may be overwritten as soon as it was taken', () => {
+  let got: Buffer | undefined;
+  const bodies = new IncomingBodies(limits, () => undefined);
+  const begun = first(1, 4, Buffer.from('ab'));
+  bodies.begin(begun, false, { ...nobody, onBody: (body) => (got = body) });
+  begun.bytes.fill(0);
+  const rest = chunk(1, Buffer.from('cd'), true);
+  bodies.chunk(rest);
+  rest.bytes.fill(0);
+  expect(got!.toString()).toBe('abcd');
+});
