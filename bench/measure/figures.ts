@@ -131,7 +131,10 @@ function ownFigures(turns: readonly TurnData[], { bodyBytes }: Pick<LoadPlan, 'b
           latenessMaxUs: lateness.maxUs,
         }),
     rounds: turns.map(roundFigures),
-    curve: curvePercentiles.map((percentile) => [percentile, intended.quantileUs(percentile / 100)]),
+    // A percentile that not even one request lies above is the maximum under another name.
+    curve: curvePercentiles
+      .filter((percentile) => (1 - percentile / 100) * intended.count >= 1)
+      .map((percentile) => [percentile, intended.quantileUs(percentile / 100)]),
     overTime: loads.at(-1)?.overTime ?? [],
   };
 }

@@ -15,7 +15,9 @@ export function nativeCosts(): Record<string, number> {
     .map((file) => file.slice(0, -'.cc'.length));
   run('cmake', ['-S', join(root, 'native'), '-B', tree, '-DCMAKE_BUILD_TYPE=Release']);
   run('cmake', ['--build', tree, '--target', ...programs]);
-  return Object.assign({}, ...programs.map((program) => readCosts(run(join(tree, program), []))));
+  return Object.fromEntries(
+    programs.flatMap((program) => Object.entries(readCosts(run(join(tree, program), [])))),
+  );
 }
 
 /** `name  12.3 ns`, anything may follow; other lines are not figures. */

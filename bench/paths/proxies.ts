@@ -80,9 +80,7 @@ function mustHave(command: string): string {
 export function mosn(): string {
   const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
   const file = process.env['MOSN_BIN'] ?? join(cache, 'ringside-bench', 'bin', 'mosn');
-  if (!existsSync(file)) {
-    throw new AbsentError(`there is no MOSN at ${file} (bench/peers/set-up.sh)`);
-  }
+  if (!existsSync(file)) throw new AbsentError('MOSN is not installed (bench/peers/set-up.sh)');
   return file;
 }
 

@@ -9,6 +9,9 @@ export const endMarker = '<!-- bench:end -->';
 /** Results by what they are called in bench/results, without `.json`. `standard` must be there. */
 export type Results = Partial<Record<string, ScenarioResult>>;
 
+/** The results that the comparison is made of. */
+const used = ['standard', 'standard-keep-awake', 'serial', 'saturate'];
+
 /** The text with the comparison between its markers. Throws if a marker is missing or there are several. */
 export function withComparison(text: string, results: Results): string {
   const [before, rest, ...more] = text.split(beginMarker);
@@ -23,7 +26,10 @@ export function withComparison(text: string, results: Results): string {
 export function comparison(results: Results): string {
   const { standard } = results;
   if (standard === undefined) throw new Error('the comparison needs bench/results/standard.json');
-  const files = Object.entries(results).filter((entry): entry is [string, ScenarioResult] => !!entry[1]);
+  const files = used.flatMap((name): [string, ScenarioResult][] => {
+    const result = results[name];
+    return result === undefined ? [] : [[name, result]];
+  });
   const untrusted = files.filter(([, { problems }]) => problems.length > 0);
   if (untrusted.length > 0) {
     const [[name, { problems }]] = untrusted as [[string, ScenarioResult]];

@@ -24,10 +24,10 @@ const colors: Record<string, string> = {
 const style = `
 :root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --paper: #fff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e4e4; --soft: #a0a0a0; --line: #3a3a3a; --paper: #181818; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
+th, td { text-align: right; padding: .2rem .45rem; border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
 svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 11px; } svg .name { fill: var(--ink); font-size: 12px; }
 .grid { stroke: var(--line); } .whisker { stroke: var(--ink); stroke-width: 1.2; fill: none; }
 .legend span { margin-right: 1rem; white-space: nowrap; } .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; }

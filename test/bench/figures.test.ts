@@ -19,6 +19,12 @@ describe('figures of a path', () => {
     expect(figures.latenessP99Us).toBeCloseTo(30, 0);
   });
 
+  it('draw a curve only as far as there are requests above it', () => {
+    const { curve } = of(figuresOf([[turn('shm', constant(50, 200))]], plan), 'shm');
+    expect(curve.at(0)?.[0]).toBe(0);
+    expect(curve.at(-1)?.[0]).toBe(99.5);
+  });
+
   it('have no lateness in a closed loop', () => {
     const figures = of(figuresOf([[turn('shm', constant(50))]], plan), 'shm');
     expect(figures.p99Us).toBeCloseTo(50, 0);

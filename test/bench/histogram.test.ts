@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Histogram } from '../../bench/measure/histogram.js';
+import type { HistogramData } from '../../bench/measure/histogram.js';
 
 function filled(values: readonly number[]): Histogram {
   const histogram = new Histogram();
@@ -52,7 +53,9 @@ describe('a histogram', () => {
       fc.property(
         fc.array(fc.array(fc.double({ min: 0, max: 1e6, noNaN: true })), { maxLength: 4 }),
         (parts) => {
-          const travelled = parts.map((part) => JSON.parse(JSON.stringify(filled(part).data())));
+          const travelled = parts.map(
+            (part) => JSON.parse(JSON.stringify(filled(part).data())) as HistogramData,
+          );
           const [merged, whole] = [Histogram.merge(travelled), filled(parts.flat())];
           expect(merged.data().pairs).toEqual(whole.data().pairs);
           expect([merged.count, merged.maxUs]).toEqual([whole.count, whole.maxUs]);

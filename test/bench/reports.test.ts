@@ -72,6 +72,9 @@ describe('the comparison', () => {
       'serial.json',
     );
     expect(() => comparison({})).toThrow('standard.json');
+    expect(comparison({ standard, soak: result({}, { problems: ['errors'] }) })).toBe(
+      comparison({ standard }),
+    );
   });
 });
 
