@@ -53,9 +53,10 @@ it.each([
       const summary = await client.endLoad(prefix);
 
       expect(new Set(summary.failures.map(({ status }) => status))).toEqual(new Set(['UNAVAILABLE']));
-      // Only what was under way at the moment of death is in doubt.
-      expect(summary.failures.filter(({ mayHaveRun }) => mayHaveRun).length).toBeLessThanOrEqual(32);
-      expectTruth({ ...summary, failures: summary.failures }, [ranWith(server, prefix)]);
+      // Only what was under way at the moment of death is in doubt, and once more what went to a port that the kernel had
+      // not closed yet: requests follow a hello without waiting for the welcome.
+      expect(summary.failures.filter(({ mayHaveRun }) => mayHaveRun).length).toBeLessThanOrEqual(2 * 32);
+      expectTruth(summary, [ranWith(server, prefix)]);
       await settled(beside, fds[victim]);
       await settled(other, otherFds);
       await agents.near.quiet();
