@@ -33,7 +33,7 @@ export function barText({
   stretch,
   stretchMet,
 }: ScenarioResult['bars'][number]): string {
-  const figure = value === null ? 'no figure' : short(value);
+  const figure = value === null ? 'no figure' : value < 10 ? value.toFixed(2) : short(value);
   const aim = stretch === undefined ? '' : `, aim ${stretch} ${stretchMet ? 'reached' : 'not reached'}`;
   return `${met ? 'met    ' : 'NOT MET'}  ${text}: ${figure} (limit ${limit}${aim})`;
 }

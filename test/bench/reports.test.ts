@@ -93,7 +93,7 @@ describe('the text', () => {
   it('shouts when a run is not to be trusted', () => {
     expect(resultText(standard)).not.toContain('NOT TO BE TRUSTED');
     expect(resultText({ ...standard, problems: ['shm: slow'] })).toContain('NOT TO BE TRUSTED: shm: slow');
-    expect(resultText(standard)).toContain('met      a bar: 0.4 (limit 0.5, aim 0.3 not reached)');
+    expect(resultText(standard)).toContain('met      a bar: 0.40 (limit 0.5, aim 0.3 not reached)');
   });
 });
 
