@@ -11,6 +11,8 @@ import type { StreamId } from '../protocol/stream-frame.js';
 import { DeadlineQueue, wireTimeoutMs } from './deadlines.js';
 import type { Expiring } from './deadlines.js';
 
+const noBytes = new Uint8Array(0);
+
 /** One body on its way out. */
 export class OutgoingStream implements StreamId, Expiring {
   heapIndex = -1;
@@ -26,6 +28,9 @@ export class OutgoingStream implements StreamId, Expiring {
   endPosition = Infinity;
   readonly totalBytes: number;
 
+  /** What is sent; let go of at the end, because calls await their reply much longer. */
+  body: Uint8Array;
+
   /**
    * @param body is not copied, and must not change before the stream has ended
    * @param onBroken the body cannot be sent to its end; the stream is out of the table by then
@@ -35,10 +40,11 @@ export class OutgoingStream implements StreamId, Expiring {
     readonly idLo: number,
     readonly idHi: number,
     readonly header: Buffer,
-    readonly body: Uint8Array,
+    body: Uint8Array,
     readonly deadlineMs: number,
     readonly onBroken: (stream: OutgoingStream, error: MeshError) => void,
   ) {
+    this.body = body;
     this.totalBytes = body.length;
   }
 
@@ -140,6 +146,7 @@ export class OutgoingStreams {
   drop(stream: OutgoingStream): void {
     if (stream.ended) return;
     stream.ended = true;
+    stream.body = noBytes;
     this.#tableOf(stream.reply).delete(streamKey(stream.idLo, stream.idHi));
     this.#ready.delete(stream);
     this.#queued.delete(stream);
@@ -152,7 +159,10 @@ export class OutgoingStreams {
   /** Drops everything. */
   clear(): void {
     for (const table of [this.#requests, this.#replies]) {
-      for (const stream of table.values()) stream.ended = true;
+      for (const stream of table.values()) {
+        stream.ended = true;
+        stream.body = noBytes;
+      }
       table.clear();
     }
     this.#queued.clear();
@@ -172,6 +182,7 @@ export class OutgoingStreams {
     const start = stream.sentBytes;
     const end = start + stream.pieceBytes;
     const last = end === stream.totalBytes;
+    const body = stream.body.subarray(start, end);
     stream.sentBytes = end;
     stream.allowanceBytes -= end - start;
     const prefix = stream.begun ? chunkPrefix(stream, end - start, last) : firstPrefix(stream, end - start);
@@ -179,7 +190,7 @@ export class OutgoingStreams {
     stream.begun = true;
     if (last) this.drop(stream);
     else if (stream.allowanceBytes > 0) this.#ready.add(stream);
-    return { stream, prefix, body: stream.body.subarray(start, end) };
+    return { stream, prefix, body };
   }
 
   #startQueued(): void {

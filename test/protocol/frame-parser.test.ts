@@ -143,3 +143,23 @@ describe('bounds', () => {
     expect(seen).toBe(1);
   });
 });
+
+test('a frame that was kept stays as it was, whatever chunks come behind it', () => {
+  const parser = new FrameParser();
+  const kept: Frame[] = [];
+  const chunks: string[] = [];
+  const stream = Buffer.concat([
+    encodeFrame({ type: FrameType.request, flags: Flag.more, value: 12, body: Buffer.from('first') }),
+    encodeFrame({ type: FrameType.chunk, flags: Flag.more, body: Buffer.from('second') }),
+    encodeFrame({ type: FrameType.response, body: Buffer.from('third') }),
+    encodeFrame({ type: FrameType.chunk, body: Buffer.from('4') }),
+  ]);
+  for (let at = 0; at < stream.length; at += 33) {
+    parser.push(Buffer.from(stream.subarray(at, at + 33)), (frame) => {
+      if (frame.type === FrameType.chunk) chunks.push(frame.body.toString());
+      else kept.push(frame);
+    });
+  }
+  expect(kept.map(({ body }) => body.toString())).toEqual(['first', 'third']);
+  expect(chunks).toEqual(['second', '4']);
+});

@@ -70,6 +70,9 @@ test('any order of steps: credit, order, bounds and bodies hold', () => {
         entry.sent += piece.body.length;
         expect(entry.sent).toBeLessThanOrEqual(window + entry.credited);
         expect(stream.ended).toBe(last);
+        // Pending calls keep their streams: what was sent must not stay in memory with them.
+        expect(stream.body.length).toBe(last ? 0 : stream.totalBytes);
+        expect(piece.body.every((byte) => byte === stream.idLo % 256)).toBe(true);
         return true;
       };
       for (const step of list) {
@@ -157,7 +160,7 @@ test('clear() ends everything and frees the ids', () => {
     0,
     false,
   ]);
-  expect(three.every(({ ended }) => ended)).toBe(true);
+  expect(three.every(({ ended, body }) => ended && body.length === 0)).toBe(true);
   for (const stream of three) streams.drop(stream);
   expect(streams.replyBytes).toBe(0);
   expect(streams.add(made(1, 100_000))).toBe(true);

@@ -38,6 +38,16 @@ describe('the agent', () => {
   });
 });
 
+test('bounds of streamed bodies: the sum is never less than one body', () => {
+  const mebibyte = 1024 * 1024;
+  expect(resolveSettings({}, {}).streams).toEqual({
+    maxBodyBytes: 64 * mebibyte,
+    maxStreams: 64,
+    maxStreamBytes: 256 * mebibyte,
+  });
+  expect(resolveSettings({ maxBodyBytes: 400 * mebibyte }, {}).streams.maxStreamBytes).toBe(400 * mebibyte);
+});
+
 describe('what is wrong is said', () => {
   test.each<[object, NodeJS.ProcessEnv, string]>([
     [{ transport: 'pigeon' }, {}, 'transport "pigeon" is not one of auto, shm, unix, tcp'],
@@ -46,6 +56,14 @@ describe('what is wrong is said', () => {
     [{ ringBytes: 300_000 }, {}, 'ringBytes must be a power of two'],
     [{ ringBytes: 1024 }, {}, 'ringBytes must be a power of two'],
     [{ maxPendingCalls: 1.5 }, {}, 'maxPendingCalls must be a whole number'],
+    [{ maxBodyBytes: 65_535 }, {}, 'maxBodyBytes must be a whole number from 65536 to 4294967295'],
+    [{ maxBodyBytes: 2 ** 32 }, {}, 'maxBodyBytes must be a whole number from 65536 to 4294967295'],
+    [{ maxStreams: 0 }, {}, 'maxStreams must be a whole number from 1 to 65536'],
+    [
+      { maxBodyBytes: 70_000, maxStreamBytes: 69_999 },
+      {},
+      'maxStreamBytes must be a whole number from 70000',
+    ],
     [{ connectTimeoutMs: 0 }, {}, 'connectTimeoutMs must be more than 0'],
     [{ agent: 'tcp://host:99999' }, {}, 'is not of the form host:port'],
   ])('%j %j', (options, env, text) => {
