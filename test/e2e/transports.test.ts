@@ -7,6 +7,7 @@ import { transports } from '../support/app-process.js';
 import type { AppProcess, TestTransport } from '../support/app-process.js';
 import { Mesh } from '../support/mesh.js';
 
+const maxBodyBytes = 2 * 1024 * 1024;
 const mesh = new Mesh();
 let near: AgentProcess;
 let far: AgentProcess;
@@ -17,8 +18,13 @@ beforeAll(async () => {
   [near, far] = await Promise.all([mesh.agent('near'), mesh.agent('far')]);
   for (const transport of transports) {
     const [server, client] = await Promise.all([
-      mesh.server(`server-${transport}`, far, { service: `over-${transport}`, group: 'blue' }, transport),
-      mesh.client(`client-${transport}`, near, transport),
+      mesh.server(
+        `server-${transport}`,
+        far,
+        { service: `over-${transport}`, group: 'blue', maxBodyBytes },
+        transport,
+      ),
+      mesh.client(`client-${transport}`, near, transport, { maxBodyBytes }),
     ]);
     servers.set(transport, server);
     clients.set(transport, client);
@@ -145,17 +151,24 @@ describe.each([
     await Promise.all([near.quiet(), far.quiet()]);
   });
 
-  it('a body over the limit is refused before it is sent, an answer over it after the handler', async () => {
-    await expect(client(from).call(service, 'echo', Buffer.alloc(65_537))).rejects.toMatchObject({
+  it('bodies that do not fit a frame travel in pieces, both ways, many at once', async () => {
+    const bodies = [65_537, 300_000, maxBodyBytes].map((bytes) => randomBytes(bytes));
+    const replies = await Promise.all(bodies.map((body) => client(from).call(service, 'echo', body)));
+    expect(replies.map(({ body }) => digest(body))).toEqual(bodies.map(digest));
+    await Promise.all([near.quiet(), far.quiet()]);
+  });
+
+  it('a body over the limit is refused with proof, an answer over it is not taken', async () => {
+    await expect(client(from).call(service, 'echo', Buffer.alloc(maxBodyBytes + 1))).rejects.toMatchObject({
       status: 'RESOURCE_EXHAUSTED',
       mayHaveRun: false,
-      retryable: false,
     });
-    await expect(client(from).call(service, 'too-much')).rejects.toMatchObject({
+    await expect(client(from).call(service, 'answer-of', String(maxBodyBytes + 1))).rejects.toMatchObject({
       status: 'RESOURCE_EXHAUSTED',
       mayHaveRun: true,
     });
     expect((await client(from).call(service, 'echo', 'still well')).body.toString()).toBe('still well');
+    await Promise.all([near.quiet(), far.quiet()]);
   });
 
   it('a client that is killed in the middle of a call frees everything behind it', async () => {

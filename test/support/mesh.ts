@@ -36,8 +36,9 @@ export class Mesh {
   }
 
   async app(name: string, options: StartOptions = {}): Promise<AppProcess> {
-    const env = { TEST_RAN_LOG: join(this.directory, `${name}.ran`), ...options.env };
-    const app = await AppProcess.start(name, { ...options, env });
+    // Another user's process cannot write here.
+    const log = options.uid === undefined ? { TEST_RAN_LOG: join(this.directory, `${name}.ran`) } : {};
+    const app = await AppProcess.start(name, { ...options, env: { ...log, ...options.env } });
     this.apps.push(app);
     return app;
   }

@@ -11,7 +11,7 @@ const servers = new Map();
 const aborts = new Map();
 const loads = new Map();
 /** Takes the id of each `record` request before anything else happens; a file, so that it outlives this process. */
-let ranLog;
+const ranLog = process.env.TEST_RAN_LOG === undefined ? undefined : openSync(process.env.TEST_RAN_LOG, 'a');
 const held = [];
 
 function tell(event, fields = {}) {
@@ -42,7 +42,7 @@ const methods = {
   'fail-error': async () => {
     throw new Error('boom');
   },
-  'too-much': () => Buffer.alloc(70_000),
+  'answer-of': (request) => Buffer.alloc(Number(request.body), 'x'),
   /** Never answers; tells when it began and when it was told to stop. */
   never: (request) => {
     tell('started', { body: request.body.toString() });
@@ -57,7 +57,6 @@ const methods = {
     return new Promise((resolve) => held.push(() => resolve(`${name} let go of ${request.body}`)));
   },
   record: async (request) => {
-    ranLog ??= openSync(process.env.TEST_RAN_LOG, 'a');
     writeSync(ranLog, `${request.body}\n`);
     const workMs = Number(request.attachments?.['work-ms'] ?? 0);
     if (workMs > 0) await pause(workMs);
