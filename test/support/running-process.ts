@@ -20,9 +20,16 @@ export interface StartOptions {
 }
 
 const alive = new Set<ChildProcess>();
-process.once('exit', () => {
+function endAll(): void {
   for (const child of alive) child.kill('SIGKILL');
-});
+}
+process.once('exit', endAll);
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.once(signal, () => {
+    endAll();
+    process.kill(process.pid, signal);
+  });
+}
 
 /** See the file's head. */
 export class RunningProcess {
