@@ -1,0 +1,195 @@
+// What the engine's tables cost per request: flow lookup among 100,000 flows under uniform keys, every balancer's pick among
+// 10,000 endpoints, arming and clearing of deadlines, opening and closing of pending requests, a latency sample. Run by hand
+// after a change to native/engine: build-plain/engine_bench. Prints the best of several rounds, because on a shared machine only
+// the minimum is about the code.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "native/codec/mesh_patch.h"
+#include "native/engine/flow_table.h"
+#include "native/engine/pending.h"
+#include "native/engine/pick.h"
+#include "native/engine/sketch.h"
+#include "native/engine/timers.h"
+
+using namespace ringside;
+
+namespace {
+
+constexpr uint64_t kSeed = 0x1234567;
+
+template <typename Work>
+void measure(const char* name, Work work) {
+  constexpr int kRounds = 9;
+  constexpr uint32_t kCalls = 200'000;
+  double best_ns = std::numeric_limits<double>::max();
+  uint64_t sum = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    for (uint32_t i = 0; i < kCalls; ++i) sum += work(i);
+    const std::chrono::duration<double, std::nano> spent = std::chrono::steady_clock::now() - start;
+    best_ns = std::min(best_ns, spent.count() / kCalls);
+  }
+  // The sum is printed so that no compiler drops the work.
+  std::printf("%-64s %8.1f ns  (checksum %llu)\n", name, best_ns, static_cast<unsigned long long>(sum));
+}
+
+struct Request {
+  std::vector<uint8_t> header;
+  HeaderView view;
+};
+
+void add(std::vector<uint8_t>* header, uint32_t field, std::string_view text) {
+  const size_t n = header->size();
+  header->resize(n + text.size() + 8);
+  const Result<size_t> grown = append_field(header->data(), n, header->size(), field, text);
+  header->resize(grown ? grown.value() : n);
+}
+
+void flows() {
+  constexpr uint32_t kServices = 1000;
+  constexpr uint32_t kMethods = 100;
+  FlowTable table(kServices * kMethods, kSeed);
+  std::vector<Request> requests(kServices * kMethods);
+  for (uint32_t s = 0; s < kServices; ++s) {
+    const std::string service = "shop.Service" + std::to_string(s);
+    table.set_service(Direction::kOutbound, service, {KeySpec::kMethod, {}});
+    for (uint32_t m = 0; m < kMethods; ++m) {
+      const std::string method = "Method" + std::to_string(m);
+      table.set_flow(Direction::kOutbound, service, {method, "", "", ""}, {}, {});
+      Request& request = requests[s * kMethods + m];
+      add(&request.header, 1, service);
+      add(&request.header, 2, method);
+      if (parse_header(request.header.data(), request.header.size(), &request.view) != nullptr) return;
+    }
+  }
+  Random random(kSeed);
+  const auto look_up = [&](const Request& request) -> uint64_t {
+    const FlowLookup found =
+        table.lookup(Direction::kOutbound, request.view, request.header.data(), request.header.size());
+    return found.flow != nullptr ? 1 : 0;
+  };
+  // The engine has the header at hand; here it must come from memory first, so that alone is measured, too.
+  measure("reading one of 100,000 headers (part of the next figure)", [&](uint32_t) -> uint64_t {
+    const Request& request = requests[random.below(static_cast<uint32_t>(requests.size()))];
+    return static_cast<uint64_t>(request.view.method.back()) + request.header.front();
+  });
+  measure("flow lookup, 100,000 flows, uniform keys",
+          [&](uint32_t) { return look_up(requests[random.below(static_cast<uint32_t>(requests.size()))]); });
+  measure("flow lookup, 100,000 flows, the same 16 keys", [&](uint32_t i) { return look_up(requests[(i & 15) * 6001]); });
+}
+
+class NoUpstreams final : public InstanceHooks {
+ public:
+  uint32_t acquire_upstream(const std::string&) override { return 0; }
+  void release_upstream(uint32_t) override {}
+};
+
+void picks() {
+  constexpr uint32_t kEndpoints = 10'000;
+  NoUpstreams hooks;
+  ClusterTable table(4, &hooks);
+  Random random(kSeed);
+  const std::pair<const char*, Balancer> balancers[] = {{"round robin", Balancer::kRoundRobin},
+                                                        {"least request", Balancer::kLeastRequest}};
+  for (const auto& [name, balancer] : balancers) {
+    for (const uint32_t endpoints : {10u, kEndpoints}) {
+      ClusterSpec spec;
+      spec.id = 1;
+      spec.balancer = balancer;
+      for (uint32_t i = 0; i < endpoints; ++i) {
+        EndpointSpec endpoint;
+        endpoint.instance_id = i;
+        spec.endpoints.push_back(endpoint);
+      }
+      table.set(std::move(spec));
+      Cluster& cluster = *table.find(1);
+      char text[80];
+      std::snprintf(text, sizeof text, "pick, %s, %u endpoints", name, endpoints);
+      measure(text, [&](uint32_t) {
+        const uint32_t slot = pick(cluster, table, random, [](uint32_t) { return true; });
+        table.instance(slot).in_flight += slot & 1;
+        return slot;
+      });
+      std::snprintf(text, sizeof text, "pick, %s, %u endpoints, half of them out", name, endpoints);
+      measure(text, [&](uint32_t) { return pick(cluster, table, random, [](uint32_t slot) { return slot % 2 == 0; }); });
+      table.remove(1);
+    }
+  }
+}
+
+void timers() {
+  constexpr uint32_t kArmed = 10'000;
+  TimerHeap heap;
+  std::vector<TimerNode> nodes(kArmed + 1);
+  Random random(kSeed);
+  int64_t now = 0;
+  for (TimerNode& node : nodes) heap.set(&node, random.below(5'000'000));
+  heap.clear(&nodes[kArmed]);
+  measure("timer set and clear, 10,000 armed, one timeout for all", [&](uint32_t i) {
+    TimerNode& node = nodes[i % kArmed];
+    heap.clear(&node);
+    heap.set(&node, 5'000'000 + now++);
+    return static_cast<uint64_t>(node.heap_index);
+  });
+  measure("timer set and clear, 10,000 armed, random timeouts", [&](uint32_t i) {
+    TimerNode& node = nodes[i % kArmed];
+    heap.clear(&node);
+    heap.set(&node, now + random.below(5'000'000));
+    return static_cast<uint64_t>(node.heap_index);
+  });
+  measure("timer expiry and setting again, 10,000 armed", [&](uint32_t) {
+    TimerNode* node = heap.pop_expired(INT64_MAX);
+    heap.set(node, node->deadline_ns + 1 + random.below(5'000'000));
+    return static_cast<uint64_t>(node->slot);
+  });
+}
+
+void pendings() {
+  constexpr uint32_t kOpen = 10'000;
+  PendingTable table(65'536, kSeed);
+  PendingList down;
+  PendingList up;
+  const Handle app{1, 1};
+  const Handle peer{2, 1};
+  uint64_t id = 0;
+  std::vector<uint64_t> open(kOpen);
+  const auto begin = [&] {
+    const uint32_t slot = table.open(app, ++id, &down);
+    table.attach_upstream(slot, peer, &up);
+    return table.request_id(slot);
+  };
+  for (uint64_t& request : open) request = begin();
+  measure("pending: find reply, close, open; 10,000 open", [&](uint32_t i) {
+    uint64_t& request = open[(i * 7919u) % kOpen];
+    table.close(table.find_reply(request), &down, &up);
+    request = begin();
+    return request & 1;
+  });
+  measure("pending: find request by its sender's id; 10,000 open",
+          [&](uint32_t i) -> uint64_t { return table.find_request(app, id - i % 5000); });
+}
+
+void sketches() {
+  Sketch sketch;
+  Random random(kSeed);
+  measure("latency sample", [&](uint32_t) {
+    sketch.add_ns(random.below(50'000'000));
+    return uint64_t{1};
+  });
+}
+
+}  // namespace
+
+int main() {
+  flows();
+  picks();
+  timers();
+  pendings();
+  sketches();
+  return 0;
+}
