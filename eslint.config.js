@@ -5,7 +5,7 @@ import eslint from '@eslint/js';
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-const typed = ['src/**/*.ts', 'test/**/*.ts', 'examples/**/*.ts'];
+const typed = ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'examples/**/*.ts'];
 
 const nodeGlobals = Object.fromEntries(
   [
@@ -35,7 +35,7 @@ export default defineConfig(
   eslint.configs.recommended,
   tseslint.configs.recommended,
   { files: typed, extends: [tseslint.configs.recommendedTypeChecked] },
-  { files: typed, languageOptions: { parserOptions: { project: ['tsconfig.json', 'test/tsconfig.json'] } } },
+  { files: typed, languageOptions: { parserOptions: { project: ['tsconfig.json', 'test/tsconfig.json', 'bench/tsconfig.json'] } } },
   {
     rules: {
       eqeqeq: ['error', 'always', { null: 'ignore' }],
