@@ -1,110 +1,93 @@
-// A link over a byte stream against any bytes in any pieces: it accepts exactly what the frame splitter accepts, frame for
-// frame, however the reads are cut; and what is appended leaves in order, however the writes are taken. The first bytes of the
-// input choose the cuts, the rest is what the peer sends.
+// Fuzzes a link over a byte stream: however the bytes are cut into reads, the frames that come out must be those
+// of the whole stream, and a stream that breaks the protocol must end the link.
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
+#include <cerrno>
 #include <cstring>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "native/codec/frame.h"
 #include "native/fuzz/require.h"
+#include "native/link/channel.h"
 #include "native/link/stream_link.h"
-#include "native/test/link/frames.h"
+#include "native/link/turn_arena.h"
 
 using namespace ringside;
-using ringside::testing::KeepingSink;
-using ringside::testing::ScriptedChannel;
 
 namespace {
 
-constexpr uint64_t kMaxOutbound = 8192;
+using Bytes = std::vector<uint8_t>;
 
-std::vector<std::string> split_all(const std::string& bytes, bool* bad) {
-  std::vector<std::string> frames;
-  size_t at = 0;
-  *bad = false;
-  for (;;) {
-    FixedPart fixed;
-    const char* reason = nullptr;
-    const auto* p = reinterpret_cast<const uint8_t*>(bytes.data()) + at;
-    const Split split = split_frame(p, bytes.size() - at, &fixed, &reason);
-    *bad = split == Split::kError;
-    if (split != Split::kFrame) return frames;
-    frames.push_back(bytes.substr(at, frame_bytes(fixed)));
-    at += frame_bytes(fixed);
-  }
-}
-
-/// Echoes each frame as the engine forwards: head and body out of the turn's memory.
-class Echo final : public FrameSink {
+// Gives the stream in pieces of the sizes that the input asks for.
+class PiecemealChannel final : public Channel {
  public:
-  explicit Echo(std::string* expected) : expected_(expected) {}
-  bool on_frame(Link* link, Frame& frame) override {
-    frames.emplace_back(reinterpret_cast<const char*>(frame.head), frame.bytes());
-    const bool must_take = frame.body_bytes == 0;
-    if (link->append(frame, must_take)) {
-      *expected_ += frames.back();
-      ends.push_back(link->end_position());
-      sizes.push_back(frame.bytes());
-    }
-    return true;
+  PiecemealChannel(Bytes cuts, Bytes stream) : cuts_(std::move(cuts)), stream_(std::move(stream)) {}
+  ssize_t read(uint8_t* p, size_t n) override {
+    if (at_ == stream_.size()) return 0;
+    const size_t wanted = cuts_.empty() ? stream_.size() : 1 + cuts_[turn_++ % cuts_.size()];
+    const size_t taken = std::min({wanted, n, stream_.size() - at_});
+    std::memcpy(p, stream_.data() + at_, taken);
+    at_ += taken;
+    return static_cast<ssize_t>(taken);
   }
-  std::vector<std::string> frames;
-  std::vector<uint64_t> ends;
-  std::vector<size_t> sizes;
+  ssize_t write(const iovec*, int) override {
+    errno = EAGAIN;
+    return -1;
+  }
+  int fd() const override { return -1; }
+  UniqueFd release_fd() override { return UniqueFd(); }
 
  private:
-  std::string* expected_;
+  Bytes cuts_;
+  Bytes stream_;
+  size_t at_ = 0;
+  size_t turn_ = 0;
+};
+
+class Collector final : public FrameSink {
+ public:
+  bool on_frame(Link*, Frame& frame) override {
+    REQUIRE(frame.head_bytes == kFixedBytes + frame.fixed.header_bytes);
+    REQUIRE(frame.body_bytes == frame.fixed.body_bytes);
+    bytes.insert(bytes.end(), frame.head, frame.head + frame.head_bytes);
+    bytes.insert(bytes.end(), frame.body, frame.body + frame.body_bytes);
+    return true;
+  }
+  Bytes bytes;
 };
 
 }  // namespace
 
+// Input: the number of cuts, the cuts, the stream.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size < 4) return 0;
-  const size_t read_piece = 1 + data[0];
-  const size_t write_piece = size_t{data[1]} * 8;
-  const uint8_t stalls = data[2];
-  const bool connecting = data[3] & 1;
-  const std::string bytes(reinterpret_cast<const char*>(data) + 4, size - 4);
+  if (size == 0) return 0;
+  const size_t cut_count = std::min<size_t>(data[0] % 16, size - 1);
+  const Bytes cuts(data + 1, data + 1 + cut_count);
+  const Bytes stream(data + 1 + cut_count, data + size);
 
-  TurnArena arena(256 * 1024);
-  auto owned = std::make_unique<ScriptedChannel>();
-  ScriptedChannel* channel = owned.get();
-  StreamLink link(LinkKind::kTcp, LinkRole::kPeer, std::move(owned), &arena, kMaxOutbound);
-  link.state = connecting ? LinkState::kConnecting : LinkState::kOpen;
-  unsigned turn = 0;
-  channel->room_per_write = [&]() -> size_t { return (stalls >> (turn++ % 8)) & 1 ? 0 : write_piece; };
-
-  std::string expected;
-  Echo echo(&expected);
-  ReadResult last = ReadResult::kDrained;
-  for (size_t at = 0; at < bytes.size() && last != ReadResult::kViolation; at += read_piece) {
-    channel->in.push_back(bytes.substr(at, read_piece));
-    last = link.read(&echo, 64 * 1024);
-    REQUIRE(last == ReadResult::kDrained || last == ReadResult::kViolation);
-    REQUIRE(link.flush());
-    arena.reset();
-    REQUIRE(channel->out == expected.substr(0, channel->out.size()));
-    REQUIRE(channel->out.size() + link.outbound_bytes() == expected.size());
-    for (size_t i = 0; i < echo.ends.size(); i++) {
-      REQUIRE(link.never_sent(echo.ends[i]) == (channel->out.size() < echo.ends[i]));
-      const uint8_t* queued = link.queued_frame(echo.ends[i], echo.sizes[i]);
-      REQUIRE((queued != nullptr) == (channel->out.size() <= echo.ends[i] - echo.sizes[i]));
-      if (queued != nullptr) {
-        REQUIRE(std::memcmp(queued, expected.data() + echo.ends[i] - echo.sizes[i], echo.sizes[i]) == 0);
-      }
-    }
+  size_t whole = 0;
+  bool broken = false;
+  for (bool more = true; more;) {
+    FixedPart fixed;
+    const char* reason = nullptr;
+    const Split split = split_frame(stream.data() + whole, stream.size() - whole, &fixed, &reason);
+    more = split == Split::kFrame;
+    broken = split == Split::kError;
+    if (more) whole += frame_bytes(fixed);
   }
-  bool bad = false;
-  const std::vector<std::string> frames = split_all(bytes, &bad);
-  REQUIRE(echo.frames == frames);
-  // The link refuses a stranger's first two bytes already; the splitter may wait for the rest.
-  REQUIRE(!bad || last == ReadResult::kViolation);
-  link.state = LinkState::kOpen;
-  channel->room_per_write = [] { return SIZE_MAX; };
-  REQUIRE(link.flush());
-  REQUIRE(channel->out == expected && link.outbound_bytes() == 0);
+
+  static TurnArena arena(256 * 1024);
+  StreamLink link(LinkKind::kTcp, LinkRole::kPeer, std::make_unique<PiecemealChannel>(cuts, stream), &arena, 1 << 20);
+  Collector frames;
+  ReadResult result;
+  do {
+    result = link.read(&frames, 64 * 1024);
+    arena.reset();
+    REQUIRE(link.partial_bytes() < kMaxFrameBytes);
+  } while (result == ReadResult::kDrained || result == ReadResult::kMore);
+
+  REQUIRE(!link.reason.empty());
+  REQUIRE(frames.bytes == Bytes(stream.begin(), stream.begin() + static_cast<ptrdiff_t>(whole)));
+  if (broken) REQUIRE(result == ReadResult::kViolation);
   return 0;
 }
