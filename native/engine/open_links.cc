@@ -340,6 +340,7 @@ void Engine::on_link_timer(Link* link) {
 
 void Engine::violation(Link* link, const char* reason) {
   counters_.protocol_violations++;
+  link->condemned = true;
   close_soon(link, std::string("protocol violation: ") + reason);
 }
 

@@ -76,6 +76,11 @@ void Engine::report_record(const Pending& pending, Code code, std::string_view t
 
 void Engine::report_idle_if_asked() {
   if (idle_questions_.empty() || pending_.size() > 0 || parked_.size() > 0) return;
+  // The last replies count as under way until they have left.
+  for (const LinkSlot& slot : links_) {
+    const Link* link = slot.link.get();
+    if (link != nullptr && link->state == LinkState::kOpen && !link->closing_soon && link->outbound_bytes() > 0) return;
+  }
   for (const uint32_t id : idle_questions_) {
     events_.add(EventType::kIdle, [&](ByteWriter& out) { out.u32(id); });
   }

@@ -25,8 +25,11 @@ ShmLink::ShmLink(UniqueFd socket, Segment segment, AgentDoorbells doorbells, Tur
   out_.attach(segment_.control(shm::kAgentToApp), segment_.data(shm::kAgentToApp), segment_.ring_bytes());
 }
 
-// An app that keeps the memfd would keep its pages charged to this process's group.
-ShmLink::~ShmLink() { segment_.punch_out(); }
+// An app that keeps the memfd would keep its pages charged to this process's group. One that is alive and well may still be reading
+// replies, though, and bytes that vanish under its copy would be taken for a body of zeros; it lets go by itself.
+ShmLink::~ShmLink() {
+  if (peer_closed || condemned) segment_.punch_out();
+}
 
 ReadResult ShmLink::read(FrameSink* sink, size_t budget_bytes) {
   size_t taken = 0;

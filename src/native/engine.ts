@@ -109,7 +109,7 @@ export class Engine {
     return this.#ask((id) => this.commands.readStats(id));
   }
 
-  /** Resolves once no request is pending or parked. */
+  /** Resolves once no request is pending or parked and all replies have left. */
   idle(): Promise<void> {
     return this.#ask((id) => this.commands.awaitIdle(id));
   }
