@@ -42,6 +42,32 @@ describe('SIGTERM', () => {
     },
   );
 
+  it.each(['shm', 'unix', 'tcp'] as const)(
+    'answers reach a caller that is busy while its agent ends (%s)',
+    async (transport) => {
+      const agent = await mesh.agent('agent');
+      const server = await mesh.server('server', agent, { service: 'ledger' });
+      const client = await mesh.client('client', agent, transport);
+      await mesh.reachable(client, 'ledger');
+      const bodies = Array.from({ length: 40 }, (_, i) => `${i} `.padEnd(20_000, 'x'));
+      const calls = bodies.map((body) => client.call('ledger', 'held', body, { timeoutMs: 20_000 }));
+      const answers = Promise.all(calls);
+      await Promise.all(bodies.map((body) => server.event('held', { body })));
+      const ended = agent.process.end('SIGTERM');
+      await until('the socket to be gone', () => !existsSync(agent.socket));
+      await client.event('transport', { transport: 'none' });
+
+      const spun = client.spin(1_500);
+      await client.event('spinning');
+      await server.letGo();
+      expect(await ended).toEqual({ code: 0, signal: null });
+      await spun;
+      expect((await answers).map(({ body }) => body.toString())).toEqual(
+        bodies.map((body) => `server let go of ${body}`),
+      );
+    },
+  );
+
   it('a second one ends it at once', async () => {
     const agent = await mesh.agent('agent');
     const server = await mesh.server('server', agent, { service: 'ledger' });

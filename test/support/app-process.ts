@@ -189,6 +189,10 @@ export class AppProcess {
   letGo(): Promise<void> {
     return this.#order('letGo');
   }
+  /** Holds the app's main thread; resolves when it runs again. Await the event `spinning` to know that it has begun. */
+  spin(ms: number): Promise<void> {
+    return this.#order('spin', { ms });
+  }
   transport(key?: string): Promise<string> {
     return this.#order('transport', { key });
   }

@@ -181,6 +181,12 @@ const orders = {
   letGo() {
     for (const go of held.splice(0)) go();
   },
+  /** Holds the main thread, as a long computation of an application would. */
+  spin({ ms }) {
+    tell('spinning');
+    const endMs = performance.now() + ms;
+    while (performance.now() < endMs);
+  },
   transport: ({ key = 'main' }) => (clients.get(key) ?? servers.get(key)).transport,
   closeClient: ({ key = 'main' }) => clients.get(key).close(),
   closeServer: ({ key = 'main' }) => servers.get(key).close(),
