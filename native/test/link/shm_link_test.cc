@@ -257,14 +257,25 @@ TEST(ShmLinkWrite, ATailThatMakesNoSenseEndsTheLink) {
   }
 }
 
-TEST(ShmLinkEnd, ThePagesAreGivenBackAlthoughTheAppKeepsTheDescriptor) {
+/// What an app that keeps its descriptor finds at the head of its ring once the link is gone.
+uint64_t head_after_the_end(void (*before_the_end)(ShmLink& link)) {
   Fixture f;
   OwnedFrame frame(frame_of(1, 100));
-  ASSERT_TRUE(f.link->append(frame.frame, false));
-  ASSERT_TRUE(f.link->flush());
+  EXPECT_TRUE(f.link->append(frame.frame, false));
+  EXPECT_TRUE(f.link->flush());
   EXPECT_NE(load_u64(f.app_segment.control(shm::kAgentToApp) + shm::kHeadAt), 0u);
+  before_the_end(*f.link);
   f.link.reset();
-  EXPECT_EQ(load_u64(f.app_segment.control(shm::kAgentToApp) + shm::kHeadAt), 0u);
+  return load_u64(f.app_segment.control(shm::kAgentToApp) + shm::kHeadAt);
+}
+
+TEST(ShmLinkEnd, ThePagesAreGivenBackAlthoughTheAppKeepsTheDescriptor) {
+  EXPECT_EQ(head_after_the_end([](ShmLink& link) { link.peer_closed = true; }), 0u) << "the app is gone";
+  EXPECT_EQ(head_after_the_end([](ShmLink& link) { link.condemned = true; }), 0u) << "the app broke the protocol";
+}
+
+TEST(ShmLinkEnd, AnAppThatIsWellStillFindsItsLastReplies) {
+  EXPECT_NE(head_after_the_end([](ShmLink&) {}), 0u);
 }
 
 }  // namespace
