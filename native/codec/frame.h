@@ -68,6 +68,7 @@ enum class Split : uint8_t { kFrame, kNeedMore, kError };
 /// kError: *reason says why; the link must close.
 Split split_frame(const uint8_t* p, size_t n, FixedPart* fixed, const char** reason);
 
+inline constexpr size_t kTypeOffset = 3;
 inline constexpr size_t kFlagsOffset = 4;
 inline constexpr size_t kStatusOffset = 5;
 inline constexpr size_t kAttemptOffset = 6;

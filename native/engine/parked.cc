@@ -2,6 +2,7 @@
 
 #include "native/base/bytes.h"
 #include "native/codec/frame.h"
+#include "native/engine/fair_share.h"
 
 namespace ringside {
 
@@ -42,7 +43,11 @@ uint32_t ParkedTable::park(uint32_t upcall_slot, Handle downstream, std::vector<
   parked.next = kNoParked;
   parked.flow = FlowRef{};
   bytes_ += frame.size();
+  Share& share = shares_[downstream.pack()];
+  share.requests++;
+  share.bytes += frame.size();
   parked.frame = std::move(frame);
+  if (parked.frame[kTypeOffset] == static_cast<uint8_t>(FrameType::kRequest)) by_sender_.emplace(sender_id(parked), slot);
   Upcall& upcall = upcalls_[upcall_slot];
   if (upcall.first == kNoParked) {
     upcall.first = slot;
@@ -55,6 +60,7 @@ uint32_t ParkedTable::park(uint32_t upcall_slot, Handle downstream, std::vector<
 
 bool ParkedTable::append(uint32_t slot, const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes) {
   if (bytes_ + head_bytes + body_bytes > max_bytes_) return false;
+  shares_[parked_[slot].downstream.pack()].bytes += head_bytes + body_bytes;
   std::vector<uint8_t>& frame = parked_[slot].frame;
   frame.insert(frame.end(), head, head + head_bytes);
   frame.insert(frame.end(), body, body + body_bytes);
@@ -63,13 +69,18 @@ bool ParkedTable::append(uint32_t slot, const uint8_t* head, size_t head_bytes, 
 }
 
 uint32_t ParkedTable::find_request(Handle downstream, uint64_t request_id) const {
-  for (uint32_t slot = 0; slot < parked_.size(); slot++) {
-    const ParkedRequest& parked = parked_[slot];
-    if (parked.live && parked.downstream == downstream && load_u64(parked.frame.data() + kRequestIdOffset) == request_id) {
-      return slot;
-    }
-  }
-  return kNoParked;
+  const auto it = by_sender_.find({downstream.pack(), request_id});
+  return it == by_sender_.end() ? kNoParked : it->second;
+}
+
+ParkedTable::SenderId ParkedTable::sender_id(const ParkedRequest& parked) {
+  return {parked.downstream.pack(), load_u64(parked.frame.data() + kRequestIdOffset)};
+}
+
+bool ParkedTable::has_share(Handle downstream, uint32_t requests, size_t bytes) const {
+  const auto it = shares_.find(downstream.pack());
+  const Share share = it == shares_.end() ? Share{} : it->second;
+  return may_take(share.requests, requests, free_.size()) && may_take(share.bytes, bytes, max_bytes_ - bytes_);
 }
 
 void ParkedTable::remove(uint32_t slot) {
@@ -111,6 +122,11 @@ void ParkedTable::free_upcall(uint32_t slot) {
 void ParkedTable::free_parked(uint32_t slot) {
   ParkedRequest& parked = parked_[slot];
   bytes_ -= parked.frame.size();
+  const auto sent = by_sender_.find(sender_id(parked));
+  if (sent != by_sender_.end() && sent->second == slot) by_sender_.erase(sent);
+  const auto share = shares_.find(parked.downstream.pack());
+  share->second.bytes -= parked.frame.size();
+  if (--share->second.requests == 0) shares_.erase(share);
   std::vector<uint8_t>().swap(parked.frame);
   parked.live = false;
   free_.push_back(slot);

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "native/engine/flow_table.h"
@@ -45,6 +47,8 @@ class ParkedTable {
   ParkedTable(uint32_t capacity, uint64_t max_bytes);
 
   bool has_room(size_t frame_bytes) const { return !free_.empty() && bytes_ + frame_bytes <= max_bytes_; }
+  /// Whether it leaves room for the requests of other links, too.
+  bool has_share(Handle downstream, uint32_t requests, size_t bytes) const;
   /// The upcall under way for a missing key, or UINT32_MAX.
   uint32_t find_upcall(std::string_view key) const;
   uint32_t open_upcall(UpcallKind kind, std::string_view key);
@@ -52,7 +56,7 @@ class ParkedTable {
   uint32_t park(uint32_t upcall, Handle downstream, std::vector<uint8_t> frame);
   /// Adds a piece of its body to a parked request. False: over the bound on bytes; nothing was added.
   bool append(uint32_t parked, const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes);
-  /// The parked request that its sender knows as `request_id`, or kNoParked.
+  /// The parked request (the first, should there be several) that its sender knows as `request_id`, or kNoParked. Never a one-way.
   uint32_t find_request(Handle downstream, uint64_t request_id) const;
   /// Takes one request out, and its upcall with the last one. The caller has disarmed the timer.
   void remove(uint32_t parked);
@@ -71,6 +75,13 @@ class ParkedTable {
   uint64_t max_bytes() const { return max_bytes_; }
 
  private:
+  struct Share {
+    uint32_t requests = 0;
+    uint64_t bytes = 0;
+  };
+  using SenderId = std::pair<uint64_t, uint64_t>;  // link, request id
+
+  static SenderId sender_id(const ParkedRequest& parked);
   void free_upcall(uint32_t slot);
   void free_parked(uint32_t slot);
 
@@ -81,6 +92,8 @@ class ParkedTable {
   std::vector<uint32_t> free_;
   std::vector<uint32_t> free_upcalls_;
   std::unordered_map<std::string, uint32_t> by_key_;
+  std::map<SenderId, uint32_t> by_sender_;  // ordered: senders choose their ids, and hashes of them could be made to collide
+  std::unordered_map<uint64_t, Share> shares_;  // of the links that have something here
 };
 
 }  // namespace ringside

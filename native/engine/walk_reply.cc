@@ -229,7 +229,7 @@ void Engine::expire_parked(uint32_t slot) {
   const ParkedRequest& parked = parked_.at(slot);
   const Handle downstream = parked.downstream;
   const uint64_t id = load_u64(parked.frame.data() + kRequestIdOffset);
-  const auto type = static_cast<FrameType>(parked.frame[3]);
+  const auto type = static_cast<FrameType>(parked.frame[kTypeOffset]);
   count(parked.flow, static_cast<uint8_t>(Code::kDeadlineExceeded), now_ns_ - parked.arrived_ns);
   parked_.remove(slot);
   reply_to_request(downstream, id, type, {Code::kDeadlineExceeded, "the deadline passed while the agent was deciding where to send it", true});

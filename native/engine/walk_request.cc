@@ -5,6 +5,7 @@
 
 #include "native/codec/mesh_header.h"
 #include "native/engine/engine.h"
+#include "native/engine/fair_share.h"
 #include "native/engine/pick.h"
 
 namespace ringside {
@@ -42,7 +43,8 @@ bool Engine::on_request(Link* link, Frame& frame) {
     return true;
   }
   if (frame.fixed.flags & kFlagMore && !accept_stream(link->handle, frame)) return true;
-  if (type == FrameType::kRequest && pending_.find_request(link->handle, id) != kNoPending) {
+  if (type == FrameType::kRequest &&
+      (pending_.find_request(link->handle, id) != kNoPending || parked_.find_request(link->handle, id) != kNoParked)) {
     violation(link, "a request id that is in use");
     return false;
   }
@@ -107,7 +109,7 @@ void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKin
   // Upcalls not taken yet count even when their requests were cancelled meanwhile: a caller that asks and cancels must not
   // fill the mailbox while TypeScript is busy.
   const bool unread = mailbox_->waiting() + events_.size() > kMaxUnreadBytes + options_.max_parked_bytes;
-  if (unread || !parked_.has_room(frame.bytes())) {
+  if (unread || !parked_.has_room(frame.bytes()) || !parked_.has_share(link->handle, 1, frame.bytes())) {
     counters_.refused_parked_full++;
     reply_to_request(link->handle, id, type,
                      {Code::kResourceExhausted, "too many requests wait for a decision (limits.parked, limits.parkedBytes)", true});
@@ -207,7 +209,9 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     }
     Link* from = find_link(downstream);
     if (from == nullptr) return;
-    const uint32_t slot = pending_.open(downstream, id, &from->down);
+    // Else one app that asks much and waits long would leave nothing for the others.
+    const bool has_share = may_take(from->down.count, 1, pending_.capacity() - pending_.size());
+    const uint32_t slot = has_share ? pending_.open(downstream, id, &from->down) : kNoPending;
     if (slot == kNoPending) {
       counters_.refused_pending_full++;
       refuse_request({Code::kResourceExhausted, "the table of pending requests is full (limits.pending)", true});

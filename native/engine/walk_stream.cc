@@ -136,7 +136,7 @@ void Engine::park_chunk(Link* link, const Frame& frame) {
     violation(link, "more of a body than there was credit for");
     return;
   }
-  if (parked_.append(slot, frame.head, frame.head_bytes, frame.body, frame.body_bytes)) return;
+  if (parked_.has_share(link->handle, 0, frame.bytes()) && parked_.append(slot, frame.head, frame.head_bytes, frame.body, frame.body_bytes)) return;
   counters_.refused_parked_full++;
   timers_.clear(&parked_.at(slot).timer);
   parked_.remove(slot);
