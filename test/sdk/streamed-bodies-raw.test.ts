@@ -124,6 +124,14 @@ describe('a server that grants no credit', () => {
     return made;
   }
 
+  const begin = (idLo: number, value: number, body: Buffer = full): FrameFields => ({
+    type: FrameType.response,
+    flags: Flag.more,
+    idLo,
+    value,
+    body,
+  });
+
   test('gets the window and no more; other calls leave; the deadline comes with proof and a cancel', async () => {
     const caller = await client();
     const stuck = caller.call('s', 'put', Buffer.alloc(mebibyte), { timeoutMs: 300 });
@@ -138,7 +146,47 @@ describe('a server that grants no credit', () => {
     expect((await small).body.toString()).toBe('y');
     await failed;
     expect((await peer.next(FrameType.cancel)).idLo).toBe(first.idLo);
+    peer.send(credit(first.idLo, window, false));
+    await peer.settled();
     expect(peer.bodyBytes(first.idLo, false)).toBe(window);
+  });
+
+  test('a deadline after the last piece leaves doubt', async () => {
+    const caller = await client();
+    const call = caller.call('s', 'put', Buffer.alloc(window), { timeoutMs: 200 });
+    const failed = expect(call).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED', mayHaveRun: true });
+    const peer = await raw.peer();
+    const { idLo } = await peer.next(FrameType.request);
+    await peer.waitFor(() => peer.bodyBytes(idLo, false) === window);
+    await failed;
+    expect((await peer.next(FrameType.cancel)).idLo).toBe(idLo);
+  });
+
+  test('a reply in pieces that begins before the body is complete stops it, too', async () => {
+    const caller = await client();
+    const call = caller.call('s', 'put', Buffer.alloc(mebibyte));
+    const peer = await raw.peer();
+    const { idLo } = await peer.next(FrameType.request);
+    await peer.waitFor(() => peer.bodyBytes(idLo, false) === window);
+    peer.send(begin(idLo, 65_537), credit(idLo, window, false));
+    await peer.settled();
+    expect(peer.bodyBytes(idLo, false)).toBe(window);
+    peer.send(chunk(idLo, Buffer.alloc(1), true, true));
+    expect((await call).body).toHaveLength(65_537);
+  });
+
+  test('a call that is aborted in the middle of its reply gives the bounds back', async () => {
+    const caller = await client({ maxStreams: 1 });
+    for (let times = 0; times < 3; times += 1) {
+      const controller = new AbortController();
+      const call = caller.call('s', 'get', '', { signal: controller.signal });
+      const peer = await raw.peer();
+      const { idLo } = await peer.next(FrameType.request, times);
+      peer.send(begin(idLo, 100_000));
+      await peer.settled();
+      controller.abort();
+      await expect(call).rejects.toMatchObject({ status: 'CANCELLED', mayHaveRun: true });
+    }
   });
 
   test('credit lets the rest come, piece by piece', async () => {
@@ -256,14 +304,6 @@ describe('a server that grants no credit', () => {
     peer.send(...frames(idLo));
     return { outcome: await call, peer, caller };
   }
-
-  const begin = (idLo: number, value: number, body: Buffer = full): FrameFields => ({
-    type: FrameType.response,
-    flags: Flag.more,
-    idLo,
-    value,
-    body,
-  });
 
   test('a reply in pieces of any size is put together', async () => {
     const { outcome } = await answeredWith((idLo) => [
@@ -556,9 +596,15 @@ describe('requests of a raw client', () => {
   });
 
   test('one-way with MORE is dropped, and so are its chunks', async () => {
-    const peer = await peerOf(await server());
-    peer.send({ ...firstPiece(0, 'echo', 100_000, full), type: FrameType.oneWay }, chunk(0, full, true));
-    await answers(peer, 1);
+    const run: string[] = [];
+    const one = await server({ methods: (request) => void run.push(request.method) });
+    const peer = await peerOf(one);
+    const rest = Buffer.alloc(100_000 - 65_536);
+    peer.send({ ...firstPiece(0, 'note', 100_000, full), type: FrameType.oneWay }, chunk(0, rest, true));
+    peer.send(smallRequest(1, 'get'));
+    await peer.response(1);
+    expect(run).toEqual(['get']);
     expect(peer.of(FrameType.response)).toHaveLength(1);
+    expect(one.runningRequests).toBe(0);
   });
 });
