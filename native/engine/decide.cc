@@ -13,6 +13,7 @@ namespace ringside {
 
 namespace {
 constexpr uint64_t kTagListener = uint64_t{1} << 56;
+constexpr uint32_t kMaxGoAwaysPerSecond = 1000;
 }  // namespace
 
 void Engine::on_command(SetCluster& command) {
@@ -214,6 +215,15 @@ void Engine::on_go_away(Link* link, const Frame& frame) {
   HeaderView view;
   if (const char* problem = parse_header(frame.header(), frame.header_bytes(), &view)) {
     violation(link, problem);
+    return;
+  }
+  // Each looks through all clusters, and an honest peer has few rounds under way at a time.
+  if (now_ns_ - link->go_aways_since_ns >= 1000 * kNsPerMs) {
+    link->go_aways_since_ns = now_ns_;
+    link->go_aways_in = 0;
+  }
+  if (++link->go_aways_in > kMaxGoAwaysPerSecond) {
+    violation(link, "too many go-aways in a second");
     return;
   }
   if (link->role == LinkRole::kUpstream) {

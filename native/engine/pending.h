@@ -20,6 +20,7 @@ struct BodyStream {
   bool open = false;           // more pieces are to come
   uint32_t left_bytes = 0;     // of the length that was stated
   uint32_t allowance_bytes = 0;  // what the sender may still send without credit
+  uint32_t held_credit_bytes = 0;  // granted by the receiver, too little to be worth a frame yet
 };
 
 struct Pending {

@@ -43,8 +43,7 @@ bool Engine::on_request(Link* link, Frame& frame) {
     return true;
   }
   if (frame.fixed.flags & kFlagMore && !accept_stream(link->handle, frame)) return true;
-  if (type == FrameType::kRequest &&
-      (pending_.find_request(link->handle, id) != kNoPending || parked_.find_request(link->handle, id) != kNoParked)) {
+  if (type == FrameType::kRequest && pending_.find_request(link->handle, id) != kNoPending) {
     violation(link, "a request id that is in use");
     return false;
   }

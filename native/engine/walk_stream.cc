@@ -2,6 +2,7 @@
 // engine keeps no piece longer than a turn unless the next hop does not take it; how much that can be is bounded by the
 // allowance of a stream and the number of streams on their way to a link.
 #include <cstring>
+#include <utility>
 
 #include "native/engine/engine.h"
 
@@ -10,6 +11,9 @@ namespace ringside {
 namespace {
 // What a stream may keep waiting: its window in pieces of at least a kilobyte.
 constexpr uint64_t kMaxQueuedStreamBytes = kStreamWindowBytes + 256 * kFixedBytes;
+// Credit goes on in steps of this at least. A receiver that grants single bytes would else make of each window a quarter of a million
+// frames, which fill the queue of the sender and close its link. The sender never waits for what is held: it is less than a window.
+constexpr uint32_t kCreditStepBytes = 16 * 1024;
 }  // namespace
 
 /// Whether a request whose body comes in pieces may go on; answers it where not.
@@ -161,12 +165,15 @@ bool Engine::on_credit(Link* link, const Frame& frame) {
     return false;
   }
   stream.allowance_bytes += frame.fixed.value;
+  stream.held_credit_bytes += frame.fixed.value;
+  if (stream.held_credit_bytes < kCreditStepBytes) return true;
+  const uint32_t granted = std::exchange(stream.held_credit_bytes, 0u);
   Link* to = find_link(is_reply ? p.upstream : p.downstream);
   if (to == nullptr || to->closing_soon) return true;
   append_control(to, {.type = FrameType::kCredit,
                       .flags = frame.fixed.flags,
                       .request_id = is_reply ? pending_.request_id(slot) : p.downstream_id,
-                      .value = frame.fixed.value});
+                      .value = granted});
   return true;
 }
 

@@ -119,6 +119,8 @@ class Link {
   uint32_t streams_out = 0;  // bodies in pieces on their way to this peer
   double miss_tokens = 0;
   int64_t miss_tokens_at_ns = 0;
+  uint32_t go_aways_in = 0;  // since go_aways_since_ns
+  int64_t go_aways_since_ns = 0;
   int64_t since_ns = 0;
   uint32_t go_away_rounds = 0;  // bit per round whose ack is awaited
   bool peer_closed = false;     // the peer ended it, so it reads nothing any more
