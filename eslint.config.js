@@ -35,7 +35,12 @@ export default defineConfig(
   eslint.configs.recommended,
   tseslint.configs.recommended,
   { files: typed, extends: [tseslint.configs.recommendedTypeChecked] },
-  { files: typed, languageOptions: { parserOptions: { project: ['tsconfig.json', 'test/tsconfig.json', 'bench/tsconfig.json'] } } },
+  {
+    files: typed,
+    languageOptions: {
+      parserOptions: { project: ['tsconfig.json', 'test/tsconfig.json', 'bench/tsconfig.json'] },
+    },
+  },
   {
     rules: {
       eqeqeq: ['error', 'always', { null: 'ignore' }],
