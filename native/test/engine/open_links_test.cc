@@ -329,13 +329,13 @@ TEST(OpenLinks, LinksThatComeAndGoWhileNobodyReadsAreReportedLaterOrNotAtAll) {
   for (int i = 0; i < 50; i++) {
     Wire passing = Wire::unix_socket(box.path());
     passing.send(hello("passing"));
-    box.turn();
+    box.turn(2);  // accepted, then read
     passing.close();
     box.turn();
   }
   Wire staying = Wire::unix_socket(box.path());
   staying.send(hello("staying"));
-  box.turn();
+  box.turn(2);
   box.deaf = false;
   box.collect();
   EXPECT_EQ(box.events.ups.size(), 1u) << "of the noisy one, from before";
