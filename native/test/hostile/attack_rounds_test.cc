@@ -140,6 +140,15 @@ TEST_F(AttackRounds, HonestCallsAreServedThroughout) {
   EXPECT_EQ(mesh.links_reported_without_reason(), 0u);
   EXPECT_GT(counters.protocol_violations, 0u);
   EXPECT_GT(counters.refused_miss_rate, 0u);
+  EXPECT_GT(counters.refused_pending_full, 0u);
+  EXPECT_GT(counters.refused_parked_full, 0u);
+  std::printf("refused: pending %llu, parked %llu, outbound %llu, rate of misses %llu, streams %llu; stale: replies %llu, chunks %llu\n",
+              static_cast<unsigned long long>(counters.refused_pending_full),
+              static_cast<unsigned long long>(counters.refused_parked_full),
+              static_cast<unsigned long long>(counters.refused_outbound_full),
+              static_cast<unsigned long long>(counters.refused_miss_rate),
+              static_cast<unsigned long long>(counters.refused_streams_full),
+              static_cast<unsigned long long>(counters.stale_replies), static_cast<unsigned long long>(counters.stale_chunks));
   std::printf("heap at most %zu KiB over its begin; %llu violations; links ended because of:\n", (largest_heap - heap_before) / 1024,
               static_cast<unsigned long long>(counters.protocol_violations));
   for (const auto& [reason, count] : mesh.reasons()) {

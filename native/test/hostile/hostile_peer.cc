@@ -153,7 +153,7 @@ void HostilePeer::flood_control() {
   const uint64_t n = 1 + random_->below(600);
   const std::string service = random_->of<std::string>({"echo", "trap", "filtered", "ringside.agent", "same"});
   const std::string header = type == FrameType::kOneWay || type == FrameType::kRequest ? header_of({.service = service}) : "";
-  const bool same_id = random_->one_in(4);
+  const bool same_id = !patient_ && random_->one_in(4);
   for (uint64_t i = 0; i < n; i++) {
     put(frame_of({.type = type, .request_id = same_id ? 7 : next_id_++, .timeout_ms = 60'000, .value = 1}, header, {}));
   }
@@ -170,9 +170,9 @@ void HostilePeer::stream_bodies() {
                  header_of({.service = service}), std::string(random_->below(3000), 's')));
   }
   const uint64_t chunks = random_->below(200);
-  const size_t chunk_bytes = random_->of<size_t>({0, 1, 1, 700, 60'000});
+  const size_t chunk_bytes = patient_ ? random_->of<size_t>({1, 700, 1200}) : random_->of<size_t>({0, 1, 1, 700, 60'000});
   for (uint64_t i = 0; i < chunks; i++) {
-    const uint8_t flags = random_->one_in(50) ? 0 : kFlagMore;
+    const uint8_t flags = !patient_ && random_->one_in(50) ? 0 : kFlagMore;
     put(frame_of({.type = FrameType::kChunk, .flags = flags, .request_id = first + random_->below(streams)}, {},
                  std::string(chunk_bytes, 'c')));
   }
@@ -220,7 +220,7 @@ void HostilePeer::answer_what_came(bool honestly) {
                  : frame_of({.type = FrameType::kChunk, .flags = kFlagMore | kFlagReply, .request_id = id}, {}, "p"));
     }
   }
-  if (random_->one_in(2)) requests_seen_.clear();
+  if (patient_ || random_->one_in(2)) requests_seen_.clear();
   if (requests_seen_.size() > 64) requests_seen_.erase(requests_seen_.begin(), requests_seen_.end() - 64);
 }
 
@@ -321,7 +321,7 @@ void HostilePeer::misbehave(uint64_t foreign_id) {
   static const char* const kMisdeeds[] = {"any frames", "forge",        "invent services", "flood", "stream",
                                           "answer",     "answer badly", "socket bytes",    "read",  "descriptors"};
   // A link that breaks the protocol is closed at once, so what does not must come often to pile up.
-  if (has_ring() && random_->one_in(3)) {
+  if (!patient_ && has_ring() && random_->one_in(3)) {
     const uint64_t which = random_->below(std::size(kRingMisdeeds));
     last_ = kRingMisdeeds[which];
     if (which == 0) scribble_indices();
@@ -330,7 +330,8 @@ void HostilePeer::misbehave(uint64_t foreign_id) {
     if (which == 3) abuse_doorbells();
     return;
   }
-  const uint64_t which = random_->below(std::size(kMisdeeds));
+  static const std::vector<uint64_t> kPatientMisdeeds = {2, 2, 3, 3, 3, 4, 4, 5, 6, 8};
+  const uint64_t which = patient_ ? random_->of(kPatientMisdeeds) : random_->below(std::size(kMisdeeds));
   last_ = kMisdeeds[which];
   if (which == 0) send_frames(foreign_id);
   if (which == 1) forge_for(foreign_id);

@@ -16,7 +16,7 @@ class HostilePeer {
  public:
   enum class Way { kShm, kUnix, kLoopback, kInbound };
 
-  explicit HostilePeer(RandomSource* random) : random_(random) {}
+  explicit HostilePeer(RandomSource* random) : random_(random), patient_(random->one_in(2)) {}
   HostilePeer(const HostilePeer&) = delete;
   HostilePeer& operator=(const HostilePeer&) = delete;
   ~HostilePeer() { unmap(); }
@@ -59,6 +59,7 @@ class HostilePeer {
   FixedPart any_fixed(uint64_t foreign_id);
 
   RandomSource* random_;
+  bool patient_;  // stays within the protocol, so that what it takes piles up
   UniqueFd socket_;
   UniqueFd memfd_;
   UniqueFd eventfd_;
