@@ -16,33 +16,34 @@ void expect_exhausted(const WireFrame& reply, const char* limit, bool not_run = 
 
 TEST(Bounds, Pending) {
   EngineOptions options;
-  options.max_pending = 2;
+  options.max_pending = 10;
   Mesh mesh(std::move(options));
   Wire server = mesh.server("server");
   mesh.serve_by({"server"});
-  for (uint64_t id = 1; id <= 3; id++) mesh.call(id);
+  // One link stops at four fifths, so that others find room.
+  for (uint64_t id = 1; id <= 9; id++) mesh.call(id);
   expect_exhausted(mesh.answer(), "limits.pending");
   EXPECT_EQ(mesh.box.engine.counters().refused_pending_full, 1u);
+  EXPECT_EQ(mesh.box.stats().limits["pending"].first, 8u);
   server.send(response(server.take().id()));
   EXPECT_EQ(mesh.answer().id(), 1u);
-  mesh.call(4);
-  EXPECT_EQ(server.take().fixed.type, FrameType::kRequest);
-  EXPECT_EQ(server.take().fixed.type, FrameType::kRequest);
+  mesh.call(10);
+  for (int i = 0; i < 8; i++) EXPECT_EQ(server.take().fixed.type, FrameType::kRequest);
   EXPECT_FALSE(mesh.caller.has_frame());
 }
 
 TEST(Bounds, ParkedByNumberAndBytes) {
   EngineOptions options;
-  options.max_parked = 2;
+  options.max_parked = 10;
   options.max_parked_bytes = 100'000;
   Mesh mesh(std::move(options));
-  for (uint64_t id = 1; id <= 3; id++) mesh.call(id);
+  for (uint64_t id = 1; id <= 9; id++) mesh.call(id);
   expect_exhausted(mesh.answer(), "limits.parked");
-  mesh.caller.send(control(FrameType::kCancel, 1));
-  mesh.caller.send(control(FrameType::kCancel, 2));
+  EXPECT_EQ(mesh.box.stats().limits["parked"].first, 8u);
+  for (uint64_t id = 1; id <= 8; id++) mesh.caller.send(control(FrameType::kCancel, id));
   mesh.box.turn();
-  mesh.call(4, std::string(60'000, 'x'));
-  mesh.call(5, std::string(60'000, 'x'));
+  mesh.call(14, std::string(60'000, 'x'));
+  mesh.call(15, std::string(60'000, 'x'));
   expect_exhausted(mesh.answer(), "limits.parkedBytes");
   EXPECT_EQ(mesh.box.engine.counters().refused_parked_full, 2u);
   EXPECT_EQ(mesh.box.stats().limits["parked"].first, 1u);
