@@ -80,7 +80,8 @@ ParkedTable::SenderId ParkedTable::sender_id(const ParkedRequest& parked) {
 bool ParkedTable::has_share(Handle downstream, uint32_t requests, size_t bytes) const {
   const auto it = shares_.find(downstream.pack());
   const Share share = it == shares_.end() ? Share{} : it->second;
-  return may_take(share.requests, requests, free_.size()) && may_take(share.bytes, bytes, max_bytes_ - bytes_);
+  return may_take(share.requests, requests, free_.size(), capacity()) &&
+         may_take(share.bytes, bytes, max_bytes_ - bytes_, max_bytes_);
 }
 
 void ParkedTable::remove(uint32_t slot) {

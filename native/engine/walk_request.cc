@@ -209,7 +209,7 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     Link* from = find_link(downstream);
     if (from == nullptr) return;
     // Else one app that asks much and waits long would leave nothing for the others.
-    const bool has_share = may_take(from->down.count, 1, pending_.capacity() - pending_.size());
+    const bool has_share = may_take(from->down.count, 1, pending_.capacity() - pending_.size(), pending_.capacity());
     const uint32_t slot = has_share ? pending_.open(downstream, id, &from->down) : kNoPending;
     if (slot == kNoPending) {
       counters_.refused_pending_full++;

@@ -109,7 +109,9 @@ TEST_F(AttackRounds, HonestCallsAreServedThroughout) {
     mesh.turns(2);
     const std::string problem = mesh.finish_call();
     const auto where = [&] {
-      return "round " + std::to_string(round) + " of seed " + std::to_string(seed) + ": " + misdeeds;
+      std::string in_use;
+      for (const auto& [name, used] : mesh.usage()) in_use += " " + name + " " + std::to_string(used);
+      return "round " + std::to_string(round) + " of seed " + std::to_string(seed) + ": " + misdeeds + "in use:" + in_use;
     };
     ASSERT_EQ(problem, "") << where();
     mesh.block_typescript(false);

@@ -12,24 +12,33 @@ using namespace testing;
 
 TEST(FairShares, ATableIsNeverTakenWholeByOneAndNeverEmptyForNobody) {
   constexpr uint64_t kCapacity = 100;
-  for (uint64_t greedy = 1; greedy <= 8; greedy++) {
-    std::vector<uint64_t> own(greedy);
+  const auto take_in_turn = [&](std::vector<uint64_t> own) {
     uint64_t free = kCapacity;
     for (bool taken = true; taken;) {
       taken = false;
       for (uint64_t& mine : own) {
-        if (!may_take(mine, 1, free)) continue;
+        if (!may_take(mine, 1, free, kCapacity)) continue;
         mine++;
         free--;
         taken = true;
       }
     }
+    return free;
+  };
+  for (size_t greedy = 1; greedy <= 8; greedy++) {
+    const uint64_t free = take_in_turn(std::vector<uint64_t>(greedy));
     EXPECT_GT(free, 0u) << greedy;
     EXPECT_LE(free, kCapacity / 5) << greedy;
-    EXPECT_TRUE(may_take(0, 1, free)) << greedy;
   }
-  EXPECT_FALSE(may_take(0, 1, 0));
-  EXPECT_FALSE(may_take(0, 3, 2));
+  // One after the other, each until it gets no more: what is left shrinks to a fifth each time.
+  uint64_t free = kCapacity;
+  for (int greedy = 0; greedy < 3; greedy++) {
+    for (uint64_t own = 0; may_take(own, 1, free, kCapacity); own++) free--;
+    EXPECT_GT(free, 0u) << greedy;
+  }
+  EXPECT_FALSE(may_take(0, 1, 0, kCapacity));
+  EXPECT_FALSE(may_take(0, 3, 2, kCapacity));
+  EXPECT_TRUE(may_take(1, 1, 1, 2)) << "too small to be shared";
 }
 
 TEST(FairShares, AnAppThatLeavesItsCallsOpenLeavesPendingsToOthers) {
