@@ -30,6 +30,20 @@ bool same_secret(std::string_view a, std::string_view b) {
   }
   return difference == 0;
 }
+
+/// A welcome with a status instead of a link: whoever connects where there is no room for it is told so, if the socket takes it.
+void turn_away(int fd, std::string_view text) {
+  uint8_t bytes[kFixedBytes + kMaxNameBytes];
+  FixedPart fixed;
+  fixed.type = FrameType::kWelcome;
+  fixed.status = static_cast<uint8_t>(Code::kResourceExhausted);
+  fixed.header_bytes = static_cast<uint32_t>(encode_status_message(bytes + kFixedBytes, kMaxNameBytes, text));
+  encode_fixed(fixed, bytes);
+  send(fd, bytes, kFixedBytes + fixed.header_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+  // A hello left unread would turn the end into a reset, which overtakes the welcome.
+  uint8_t unread[1024];
+  recv(fd, unread, sizeof unread, MSG_DONTWAIT);
+}
 }  // namespace
 
 void Engine::accept_all(uint32_t listener_slot) {
@@ -53,6 +67,11 @@ void Engine::accept_all(uint32_t listener_slot) {
       }
       return;
     }
+    if (free_links_.empty() && links_.size() >= options_.max_links) {
+      counters_.links_refused++;
+      turn_away(fd.get(), "the table of links is full (limits.links)");
+      continue;
+    }
     ucred credentials{};
     socklen_t bytes = sizeof credentials;
     const bool is_unix = listener.kind == LinkKind::kUnix;
@@ -69,7 +88,7 @@ void Engine::accept_all(uint32_t listener_slot) {
       fresh->pid = static_cast<uint32_t>(credentials.pid);
     }
     Link* link = add_link(std::move(fresh));
-    if (link == nullptr) continue;  // closed at once: the table of links is full
+    if (link == nullptr) continue;  // closed at once: it cannot be polled
     timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
     if (!is_unix) continue;
     const auto& allowed = options_.allow_uids;

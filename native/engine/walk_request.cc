@@ -68,7 +68,11 @@ void Engine::route(Link* link, Frame& frame, Direction direction, const HeaderVi
   const FlowLookup found = flows_.lookup(direction, view, frame.header(), frame.header_bytes());
   if (found.flow == nullptr) {
     if (again) {
-      reply_to_request(link->handle, id, type, {Code::kInternal, "the agent decided on this request but installed no flow", true});
+      // Flows of the same batch of decisions may have pushed this one out.
+      const bool crowded = flows_.size() == flows_.capacity();
+      reply_to_request(link->handle, id, type,
+                       crowded ? Verdict{Code::kResourceExhausted, "too many kinds of requests at a time (limits.flows)", true}
+                               : Verdict{Code::kInternal, "the agent decided on this request but installed no flow", true});
       return;
     }
     counters_.flow_misses++;
