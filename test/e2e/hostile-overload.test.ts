@@ -1,0 +1,222 @@
+// More than there is room for, on real processes: ten thousand calls at once, and every bound that an operator may set, hit on purpose. Each
+// call gets its answer or a status that names the bound, nothing else is disturbed, and `/metrics` shows the bound and what is used of it.
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { AgentProcess } from '../support/agent-process.js';
+import type { CallFailure, Failure } from '../support/app-process.js';
+import { wayTo } from '../support/app-process.js';
+import { Mesh } from '../support/mesh.js';
+import { failuresOf } from '../support/truth.js';
+import { until } from '../support/until.js';
+
+const awkward = fileURLToPath(new URL('../support/filters/awkward.mjs', import.meta.url));
+
+let mesh: Mesh;
+beforeEach(() => {
+  mesh = new Mesh();
+});
+afterEach(() => mesh.close());
+
+/** What `/metrics` says of a limit. */
+async function limitInMetrics(agent: AgentProcess, name: string): Promise<{ used: number; max: number }> {
+  const response = await fetch(new URL('/metrics', agent.adminUrl));
+  const text = await response.text();
+  const read = (metric: string): number => {
+    const found = new RegExp(`^ringside_limit_${metric}\\{limit="${name}"\\} (\\S+)$`, 'm').exec(text);
+    if (!found) throw new Error(`no ringside_limit_${metric} of ${name} in\n${text}`);
+    return Number(found[1]);
+  };
+  return { used: read('used'), max: read('max') };
+}
+
+function expectRefusedBy(bound: string, failures: readonly Failure[]): void {
+  expect(failures.length).toBeGreaterThan(0);
+  for (const { status, message, mayHaveRun } of failures) {
+    expect(status).toBe('RESOURCE_EXHAUSTED');
+    expect(message).toContain(bound);
+    expect(mayHaveRun).toBe(false);
+  }
+}
+
+it('ten thousand calls at once through two agents are all answered', async () => {
+  const [near, far] = await Promise.all([mesh.agent('near'), mesh.agent('far')]);
+  const client = await mesh.client('client', near);
+  await mesh.server('server', far, { service: 's' });
+  await mesh.reachable(client, 's');
+  const total = 30_000;
+  await client.startLoad({
+    service: 's',
+    method: 'echo',
+    inFlight: 10_000,
+    total,
+    prefix: 'all-',
+    callOptions: { timeoutMs: 30_000 },
+  });
+  const { ok, failures, wrong } = await client.endLoad('all-', false);
+  expect(failuresOf({ failures })).toEqual({});
+  expect(ok).toBe(total);
+  expect(wrong).toBe(0);
+  await Promise.all([near.quiet(), far.quiet()]);
+});
+
+it('limits.pending: what is over it has not run and says so; another app still finds room', async () => {
+  const [agent, far] = await Promise.all([
+    mesh.agent('agent', { limits: { pending: 16 } }),
+    mesh.agent('far'),
+  ]);
+  const [greedy, other, server] = await Promise.all([
+    mesh.client('greedy', agent),
+    mesh.client('other', agent),
+    mesh.server('server', far, { service: 's' }),
+  ]);
+  await mesh.reachable(greedy, 's');
+  const calls = Array.from({ length: 60 }, (_, i) =>
+    greedy.call('s', 'held', String(i), { timeoutMs: 30_000 }).then(
+      () => undefined,
+      (error: CallFailure) => error,
+    ),
+  );
+  const used = await until('the table to fill', async () => {
+    const limit = await limitInMetrics(agent, 'pending');
+    return limit.used >= 12 && limit;
+  });
+  expect(used.max).toBe(16);
+  expect((await other.call('s', 'who')).body.toString()).toBe('server');
+  await until('the calls that found room to be served', () => server.count('held') >= used.used);
+  await server.letGo();
+  const outcomes = await Promise.all(calls);
+  expectRefusedBy(
+    'limits.pending',
+    outcomes.filter((failure) => failure !== undefined),
+  );
+  expect(outcomes.filter((failure) => failure === undefined)).toHaveLength(server.count('held'));
+  await agent.quiet();
+  expect((await limitInMetrics(agent, 'pending')).used).toBe(0);
+});
+
+it('limits.parked: while decisions are awaited, what is over it is refused, and installed flows go on', async () => {
+  const filters = [{ module: awkward, services: ['filtered'] }];
+  const agent = await mesh.agent('agent', { limits: { parked: 16 }, filters });
+  const [client] = await Promise.all([
+    mesh.client('client', agent),
+    mesh.server('server', agent, { service: 's' }),
+    mesh.server('filtered', agent, { service: 'filtered' }),
+  ]);
+  await mesh.reachable(client, 's');
+  await mesh.reachable(client, 'filtered');
+  const load = {
+    service: 'filtered',
+    method: 'never',
+    inFlight: 60,
+    total: 60,
+    callOptions: { timeoutMs: 1500 },
+  };
+  await client.startLoad({ ...load, prefix: 'parked-' });
+  const used = await until('the table to fill', async () => {
+    const limit = await limitInMetrics(agent, 'parked');
+    return limit.used >= 12 && limit;
+  });
+  expect(used.max).toBe(16);
+  expect((await client.call('s', 'who')).body.toString()).toBe('server');
+  const { failures } = await client.endLoad('parked-', false);
+  expectRefusedBy(
+    'limits.parked',
+    failures.filter(({ status }) => status !== 'DEADLINE_EXCEEDED'),
+  );
+  expect(failures).toHaveLength(60);
+  await agent.quiet();
+});
+
+it('limits.upcallsPerSecondPerLink and limits.flows: invented names are refused or answered, and evict no more than there is', async () => {
+  const agent = await mesh.agent('agent', { limits: { upcallsPerSecondPerLink: 30, flows: 16 } });
+  const client = await mesh.client('client', agent);
+  await mesh.server('server', agent, { service: 's' });
+  await mesh.reachable(client, 's');
+  const services = Array.from({ length: 200 }, (_, i) => `invented-${i}`);
+  await client.startLoad({ services, method: 'x', inFlight: 100, total: 200, prefix: 'invented-' });
+  const { failures } = await client.endLoad('invented-', false);
+  expect(failures).toHaveLength(200);
+  const evicted = failures.filter(({ message }) => message.includes('limits.flows'));
+  expectRefusedBy(
+    'limits.upcallsPerSecondPerLink',
+    failures.filter((failure) => failure.status !== 'UNAVAILABLE' && !evicted.includes(failure)),
+  );
+  // Decided on together with more others than the table holds.
+  for (const { status } of evicted) expect(status).toBe('RESOURCE_EXHAUSTED');
+  const flows = await limitInMetrics(agent, 'flows');
+  expect(flows.max).toBe(16);
+  expect(flows.used).toBeLessThanOrEqual(16);
+  await until('the known service to be reached again', () =>
+    client.call('s', 'who').then(
+      ({ body }) => body.toString() === 'server',
+      () => false,
+    ),
+  );
+});
+
+it('limits.outboundBytesPerLink: a server that does not read costs its callers a status, and others nothing', async () => {
+  const agent = await mesh.agent('agent', {
+    limits: { outboundBytesPerLink: 262_144 },
+    shm: { ringBytes: 262_144 },
+  });
+  const [client, busy] = await Promise.all([
+    mesh.client('client', agent),
+    mesh.server('busy', agent, { service: 'busy' }),
+    mesh.server('other', agent, { service: 'other' }),
+  ]);
+  await mesh.reachable(client, 'busy');
+  await mesh.reachable(client, 'other');
+  const spun = busy.spin(1500);
+  await busy.event('spinning');
+  const load = { service: 'busy', method: 'echo', inFlight: 40, total: 40, bodyBytes: 60_000 };
+  await client.startLoad({ ...load, prefix: 'heavy-', callOptions: { timeoutMs: 20_000 } });
+  expect((await client.call('other', 'who')).body.toString()).toBe('other');
+  await spun;
+  const { ok, failures } = await client.endLoad('heavy-', false);
+  expectRefusedBy('limits.outboundBytesPerLink', failures);
+  expect(ok).toBe(40 - failures.length);
+  expect(ok).toBeGreaterThan(3);
+});
+
+it('limits.links and limits.linksPerUid: who finds no room is told which bound it was, and gets in when there is room', async () => {
+  for (const [bound, limits, links] of [
+    ['limits.links', { links: 8 }, 8],
+    ['limits.linksPerUid', { linksPerUid: 8 }, 8],
+  ] as const) {
+    const agent = await mesh.agent(bound, { limits });
+    const app = await mesh.app(`app of ${bound}`);
+    const once = { ...wayTo(agent, 'shm'), connectTimeoutMs: 5_000 };
+    for (let i = 0; i < links; i += 1) await app.connect(once, `client-${i}`);
+    const refusal = await app
+      .connect({ ...once, connectTimeoutMs: 500 }, 'one too many')
+      .catch((error: unknown) => error as CallFailure);
+    expect((refusal as CallFailure).message).toContain(bound);
+    if (bound === 'limits.links') expect(await limitInMetrics(agent, 'links')).toEqual({ used: 8, max: 8 });
+    await app.closeClient('client-0');
+    expect(await app.connect(once, 'now there is room')).toBe('shm');
+  }
+});
+
+it('limits.streamsPerLink: large bodies over it are refused, the rest arrive whole', async () => {
+  const agent = await mesh.agent('agent', { limits: { streamsPerLink: 2 } });
+  const [client, server] = await Promise.all([
+    mesh.client('client', agent),
+    mesh.server('server', agent, { service: 's' }),
+  ]);
+  await mesh.reachable(client, 's');
+  const spun = server.spin(1000);
+  await server.event('spinning');
+  const load = { service: 's', method: 'echo', inFlight: 8, total: 8, bodyBytes: 2_000_000 };
+  await client.startLoad({ ...load, prefix: 'large-', callOptions: { timeoutMs: 20_000 } });
+  await spun;
+  const { ok, failures, wrong } = await client.endLoad('large-', false);
+  expect(failures.length).toBeGreaterThan(0);
+  for (const { status, message } of failures) {
+    expect(status).toBe('RESOURCE_EXHAUSTED');
+    expect(message).toContain('limits.streamsPerLink');
+  }
+  expect(ok + failures.length).toBe(8);
+  expect(ok).toBeGreaterThan(0);
+  expect(wrong).toBe(0);
+  await agent.quiet();
+});
