@@ -1,5 +1,5 @@
-// Whoever attacks: a raw socket over which the handshake is done by hand, with a ring or without one, and then any of the
-// misdeeds of docs/faults.md, chosen by a seed. Nothing here waits, and nothing here is checked: what the agent refuses, it refuses.
+// Whoever attacks: a raw socket over which the handshake is done by hand, with a ring or without one, and then
+// misdeeds of all kinds, chosen by a seed. Nothing here waits, and nothing here is checked: what the agent refuses, it refuses.
 #pragma once
 
 #include <string>
