@@ -9,8 +9,6 @@
 namespace ringside {
 
 namespace {
-// What a stream may keep waiting: its window in pieces of at least a kilobyte.
-constexpr uint64_t kMaxQueuedStreamBytes = kStreamWindowBytes + 256 * kFixedBytes;
 // Credit goes on in steps of this at least. A receiver that grants single bytes would else make of each window a quarter of a million
 // frames, which fill the queue of the sender and close its link. The sender never waits for what is held: it is less than a window.
 constexpr uint32_t kCreditStepBytes = 16 * 1024;
@@ -173,7 +171,8 @@ bool Engine::on_credit(Link* link, const Frame& frame) {
   append_control(to, {.type = FrameType::kCredit,
                       .flags = frame.fixed.flags,
                       .request_id = is_reply ? pending_.request_id(slot) : p.downstream_id,
-                      .value = granted});
+                      .value = granted},
+                 {}, true);  // a few for each stream's window at most: no reason to lose the link of a slow reader
   return true;
 }
 

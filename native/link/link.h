@@ -87,6 +87,9 @@ class Link {
   virtual const uint8_t* queued_frame(uint64_t end_position, size_t frame_bytes) const = 0;
 
   virtual size_t outbound_bytes() const = 0;
+  /// What may be queued when the operator's bound is `max_outbound_bytes`: streams have an account of their own, so that small
+  /// frames are not refused because of them.
+  uint64_t queue_bound(uint64_t max_outbound_bytes) const { return max_outbound_bytes + streams_out * kMaxQueuedStreamBytes; }
   /// Descriptor that tells of the peer's death (and carries bytes, except for shm).
   virtual int socket_fd() const = 0;
   /// The doorbell's descriptor, or -1.

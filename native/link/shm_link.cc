@@ -88,7 +88,7 @@ bool ShmLink::append(const Frame& frame, bool must_take) {
     bytes_out += frame.bytes();
     return true;
   }
-  if (!must_take && queue_.size() + frame.bytes() > max_outbound_bytes_) return false;
+  if (!must_take && queue_.size() + frame.bytes() > queue_bound(max_outbound_bytes_)) return false;
   frames_out++;
   bytes_out += frame.bytes();
   queue_.push(frame.head, frame.head_bytes);

@@ -82,7 +82,7 @@ ReadResult StreamLink::read(FrameSink* sink, size_t budget_bytes) {
 
 bool StreamLink::append(const Frame& frame, bool must_take) {
   const size_t n = frame.bytes();
-  if (!must_take && queue_.size() + gathered_ + n > max_outbound_bytes_) return false;
+  if (!must_take && queue_.size() + gathered_ + n > queue_bound(max_outbound_bytes_)) return false;
   frames_out++;
   appended_ += n;
   if (!queue_.empty() || state == LinkState::kConnecting) {
