@@ -101,7 +101,7 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
   Link* to = find_link(is_reply ? p.downstream : p.upstream);
   if (to != nullptr && !to->closing_soon) {
     // Streams and allowances bound the bytes of bodies that may wait there, this what comes with them: chunks may be small.
-    if (to->outbound_bytes() > options_.max_outbound_bytes + uint64_t{to->streams_out} * kMaxQueuedStreamBytes) {
+    if (to->outbound_bytes() > to->queue_bound(options_.max_outbound_bytes)) {
       counters_.refused_outbound_full++;
       cancel_upstream(slot);
       finish_pending(slot, {Code::kResourceExhausted, "a body came in pieces too small: the outbound queue is full"});
