@@ -49,6 +49,7 @@ struct EngineCounters {
   uint64_t dropped_records = 0, one_ways_dropped = 0;
   uint64_t streams = 0, chunks = 0, stale_chunks = 0, refused_streams_full = 0;
   uint64_t turns = 0;
+  uint64_t batch_begun = 0, batch_ended = 0;
 };
 
 /// A status the engine answers by itself.
@@ -75,7 +76,12 @@ class Engine final : public FrameSink, public InstanceHooks {
   /// Written to by another thread to end the wait.
   int wake_fd() const { return wake_fd_.get(); }
 
+  /// As of the turn's beginning.
+  int64_t now_ns() const { return now_ns_; }
+  const EngineOptions& options() const { return options_; }
   const EngineCounters& counters() const { return counters_; }
+  /// Counts a change of the thread's scheduling class.
+  void count_scheduling(bool batch) { batch ? counters_.batch_begun++ : counters_.batch_ended++; }
 
   // FrameSink, InstanceHooks
   bool on_frame(Link* link, Frame& frame) override;

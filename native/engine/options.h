@@ -31,6 +31,7 @@ struct EngineOptions {
   uint32_t keepalive_ms = 10000;
   uint32_t slow_request_ms = 1000;
 
+  bool batch_scheduling = true;  // of the worker thread, while nobody keeps its core busy (batch_scheduling.h)
   bool shm_enabled = true;
   uint32_t ring_bytes = 512 * 1024;
 

@@ -135,6 +135,8 @@ void Engine::report_stats(uint32_t id) {
         {"stale_chunks", counters_.stale_chunks},
         {"dropped_records", counters_.dropped_records},
         {"turns", counters_.turns},
+        {"batch_scheduling_begun", counters_.batch_begun},
+        {"batch_scheduling_ended", counters_.batch_ended},
     };
     out.u32(std::size(counters));
     for (const auto& [name, value] : counters) {

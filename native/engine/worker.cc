@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "native/engine/batch_scheduling.h"
+
 namespace ringside {
 
 Result<Unit> Worker::start() {
@@ -22,8 +24,11 @@ Result<Unit> Worker::start() {
 
 void Worker::run() {
   pthread_setname_np(pthread_self(), "ringside-worker");
+  BatchScheduling scheduling;
+  if (engine_.options().batch_scheduling && scheduling.start(clock_.now_ns())) engine_.count_scheduling(true);
   while (!stopping_.load(std::memory_order_acquire)) {
     engine_.turn(-1);
+    if (scheduling.after_turn(engine_.now_ns())) engine_.count_scheduling(scheduling.batch());
     if (!inbox_filled_.load(std::memory_order_acquire)) continue;
     std::vector<Command> commands;
     {

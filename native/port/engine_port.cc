@@ -65,6 +65,9 @@ EngineOptions read_options(const Napi::Object& in) {
   EngineOptions out;
   if (in.Get("app").IsString()) out.app = in.Get("app").As<Napi::String>().Utf8Value();
   if (in.Get("loopbackToken").IsString()) out.loopback_token = in.Get("loopbackToken").As<Napi::String>().Utf8Value();
+  if (in.Get("batchScheduling").IsBoolean()) {
+    out.batch_scheduling = in.Get("batchScheduling").As<Napi::Boolean>().Value();
+  }
   if (in.Get("shmEnabled").IsBoolean()) out.shm_enabled = in.Get("shmEnabled").As<Napi::Boolean>().Value();
   const std::pair<const char*, uint32_t*> numbers[] = {
       {"maxLinks", &out.max_links},

@@ -271,6 +271,7 @@ function engineOptions(config: AgentConfig): EngineOptions {
     app: config.app,
     ...(config.loopback.token === null ? {} : { loopbackToken: config.loopback.token }),
     shmEnabled: config.shm.enabled,
+    batchScheduling: config.worker.scheduling === 'auto',
     ringBytes: config.shm.ringBytes,
     allowUids: config.socket.allowUids,
     maxLinks: limits.links,

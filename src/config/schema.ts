@@ -209,6 +209,13 @@ const shm = z.strictObject({
   }),
 });
 
+const worker = z.strictObject({
+  scheduling: oneOf(['auto', 'normal'], 'auto', {
+    means:
+      "Scheduling class of the thread that moves the messages. `auto`: SCHED_BATCH as long as nobody keeps its core busy, so that it does not interrupt who wakes it, which spares waking halted cores; else the kernel's normal one. `normal`: always the normal one.",
+  }),
+});
+
 const limits = z.strictObject({
   links: integer(8, 65_536, 4_096, { means: 'Links of all kinds.' }),
   linksPerUid: integer(1, 65_536, 1_024, {
@@ -257,6 +264,7 @@ export const configSchema = z.strictObject({
   timeouts: timeouts.prefault({}),
   balancer: balancer.prefault({}),
   shm: shm.prefault({}),
+  worker: worker.prefault({}),
   limits: limits.prefault({}),
   filters: field(
     z.array(filter).max(64).default([]),

@@ -11,6 +11,8 @@ import { loadAddon } from './load.js';
 export interface EngineOptions {
   app: string;
   loopbackToken?: string;
+  /** Whether the worker thread may wait for who runs on its core, see native/engine/batch_scheduling.h. */
+  batchScheduling: boolean;
   shmEnabled: boolean;
   ringBytes: number;
   allowUids: readonly number[];
