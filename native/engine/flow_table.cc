@@ -10,30 +10,30 @@ namespace ringside {
 
 void FlowTable::Index::init(uint32_t entries) {
   buckets.resize(std::bit_ceil(std::max<size_t>(16, size_t{entries} * 2)));
-  mask = buckets.size() - 1;
+  mask = static_cast<uint32_t>(buckets.size() - 1);
 }
 
 template <typename Same>
-uint32_t FlowTable::Index::find(uint64_t hash, Same same) const {
-  for (uint64_t at = hash & mask;; at = (at + 1) & mask) {
+uint32_t FlowTable::Index::find(uint32_t hash, Same same) const {
+  for (uint32_t at = hash & mask;; at = (at + 1) & mask) {
     const Bucket& bucket = buckets[at];
     if (bucket.index == kFree) return kFree;
     if (bucket.hash == hash && same(bucket.index)) return bucket.index;
   }
 }
 
-void FlowTable::Index::insert(uint64_t hash, uint32_t index) {
-  uint64_t at = hash & mask;
+void FlowTable::Index::insert(uint32_t hash, uint32_t index) {
+  uint32_t at = hash & mask;
   while (buckets[at].index != kFree) at = (at + 1) & mask;
   buckets[at] = {hash, index};
 }
 
-void FlowTable::Index::erase(uint64_t hash, uint32_t index) {
-  uint64_t hole = hash & mask;
+void FlowTable::Index::erase(uint32_t hash, uint32_t index) {
+  uint32_t hole = hash & mask;
   while (buckets[hole].index != index) hole = (hole + 1) & mask;
   // Linear probing without tombstones: whatever stands behind the hole and may move into it, does.
-  for (uint64_t at = (hole + 1) & mask; buckets[at].index != kFree; at = (at + 1) & mask) {
-    const uint64_t home = buckets[at].hash & mask;
+  for (uint32_t at = (hole + 1) & mask; buckets[at].index != kFree; at = (at + 1) & mask) {
+    const uint32_t home = buckets[at].hash & mask;
     if (((at - home) & mask) >= ((at - hole) & mask)) {
       buckets[hole] = buckets[at];
       hole = at;
@@ -45,15 +45,16 @@ void FlowTable::Index::erase(uint64_t hash, uint32_t index) {
 FlowTable::FlowTable(uint32_t max_flows, uint64_t seed) : max_flows_(max_flows), seed_(seed) {
   service_index_.init(max_flows);
   flow_index_.init(max_flows);
+  flows_.reserve(max_flows);  // pages come with use; growing in the midst of traffic would move everything
 }
 
-uint64_t FlowTable::hash(std::string_view key) const { return hash_bytes(key, seed_); }
+uint32_t FlowTable::hash(std::string_view key) const { return static_cast<uint32_t>(hash_bytes(key, seed_)); }
 
 uint32_t FlowTable::find_service(std::string_view key) const {
-  return service_index_.find(hash(key), [&](uint32_t i) { return services_[i].key == key; });
+  return service_index_.find(hash(key), [&](uint32_t i) { return services_[i].key.view() == key; });
 }
 uint32_t FlowTable::find_flow(std::string_view key) const {
-  return flow_index_.find(hash(key), [&](uint32_t i) { return flows_[i].key == key; });
+  return flow_index_.find(hash(key), [&](uint32_t i) { return flows_[i].key.view() == key; });
 }
 
 // Values are length-prefixed: no value can be chosen so that two different requests share a key.
@@ -80,9 +81,7 @@ FlowLookup FlowTable::lookup(Direction direction, const HeaderView& view, const 
   start_key(&scratch_, direction, view.service);
   const uint32_t service_slot = find_service(scratch_);
   if (service_slot == kFree) return FlowLookup{nullptr, {}, scratch_};
-  Service& service = services_[service_slot];
-  service.used = true;
-  const KeySpec& spec = service.spec;
+  const KeySpec& spec = services_[service_slot].spec;
   if (spec.fields & KeySpec::kMethod) append_value(view.method);
   if (spec.fields & KeySpec::kGroup) append_value(view.group);
   if (spec.fields & KeySpec::kVersion) append_value(view.version);
@@ -103,7 +102,8 @@ bool FlowTable::set_service(Direction direction, std::string_view name, KeySpec 
   if (existing != kFree) {
     Service& service = services_[existing];
     if (service.spec.fields == spec.fields && service.spec.attachments == spec.attachments) return true;
-    const std::string key = service.key;
+    // `name` may be a view of what is removed.
+    const std::string key(service.key.view());
     remove_service(direction, std::string_view(key).substr(kKeyPrefixBytes));
     start_key(&scratch_, direction, std::string_view(key).substr(kKeyPrefixBytes));
   }
@@ -117,7 +117,8 @@ bool FlowTable::set_service(Direction direction, std::string_view name, KeySpec 
     slot = static_cast<uint32_t>(services_.size());
     services_.emplace_back();
   }
-  services_[slot] = Service{scratch_, std::move(spec), true, true};
+  services_[slot].key.assign(scratch_);
+  services_[slot].spec = std::move(spec);
   service_index_.insert(hash(scratch_), slot);
   return true;
 }
@@ -141,9 +142,9 @@ bool FlowTable::set_flow(Direction direction, std::string_view name, const std::
     const uint32_t generation = flow.generation + 1;
     flow = Flow{};
     flow.generation = generation;
-    flow.key = scratch_;
+    flow.key.assign(scratch_);
     flow.service = service_slot;
-    flow.service_bytes = static_cast<uint32_t>(name.size());
+    flow.service_bytes = static_cast<uint16_t>(name.size());
     flow.live = true;
     flow_index_.insert(hash(scratch_), slot);
     live_flows_++;
@@ -178,7 +179,7 @@ uint32_t FlowTable::take_flow_slot() {
 
 void FlowTable::erase_flow(uint32_t slot) {
   Flow& flow = flows_[slot];
-  flow_index_.erase(hash(flow.key), slot);
+  flow_index_.erase(hash(flow.key.view()), slot);
   flow.live = false;
   flow.generation++;
   flow.key.clear();
@@ -188,7 +189,7 @@ void FlowTable::erase_flow(uint32_t slot) {
 }
 
 void FlowTable::erase_service(uint32_t slot) {
-  service_index_.erase(hash(services_[slot].key), slot);
+  service_index_.erase(hash(services_[slot].key.view()), slot);
   services_[slot] = Service{};
   free_services_.push_back(slot);
 }

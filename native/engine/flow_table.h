@@ -12,6 +12,7 @@
 
 #include "native/base/status.h"
 #include "native/codec/mesh_header.h"
+#include "native/engine/inline_key.h"
 #include "native/engine/sketch.h"
 
 namespace ringside {
@@ -37,23 +38,24 @@ struct FlowAction {
   std::string text;
 };
 
-struct Flow {
-  std::string key;
-  uint32_t service = 0;      // slot in the table of services
-  uint32_t service_bytes = 0;  // length of the service's name in the key
-  FlowAction action;
+/// What a lookup touches stands in the first cache line: among many flows each line is a miss.
+struct alignas(64) Flow {
+  InlineKey key;
   uint32_t generation = 0;
   bool live = false;
   bool used = false;  // since the clock hand passed
+  uint16_t service_bytes = 0;  // length of the service's name in the key
+  uint32_t service = 0;        // slot in the table of services
 
+  FlowAction action;
   uint64_t requests = 0;
   std::array<uint64_t, kMaxCode + 1> by_status{};
   std::unique_ptr<Sketch> latency;  // allocated with the first sample
 
-  Direction direction() const { return static_cast<Direction>(key[0]); }
-  std::string_view service_name() const { return std::string_view(key).substr(kKeyPrefixBytes, service_bytes); }
+  Direction direction() const { return static_cast<Direction>(key.view()[0]); }
+  std::string_view service_name() const { return key.view().substr(kKeyPrefixBytes, service_bytes); }
   /// The values of the spec's attributes, each behind its u32 length.
-  std::string_view key_values() const { return std::string_view(key).substr(kKeyPrefixBytes + service_bytes); }
+  std::string_view key_values() const { return key.view().substr(kKeyPrefixBytes + service_bytes); }
 };
 
 struct FlowRef {
@@ -105,28 +107,26 @@ class FlowTable {
 
  private:
   struct Service {
-    std::string key;  // direction + name
+    InlineKey key;  // direction + name
     KeySpec spec;
-    bool live = false;
-    bool used = false;
   };
-  // Open addressing over (hash, index) pairs; the keys live in the entries they index.
+  // Open addressing over pairs of half a hash and an index; the keys live in the entries they index.
   struct Bucket {
-    uint64_t hash = 0;
+    uint32_t hash = 0;
     uint32_t index = kFree;
   };
   static constexpr uint32_t kFree = UINT32_MAX;
   struct Index {
     std::vector<Bucket> buckets;
-    uint64_t mask = 0;
+    uint32_t mask = 0;
     void init(uint32_t entries);
     template <typename Same>
-    uint32_t find(uint64_t hash, Same same) const;
-    void insert(uint64_t hash, uint32_t index);
-    void erase(uint64_t hash, uint32_t index);
+    uint32_t find(uint32_t hash, Same same) const;
+    void insert(uint32_t hash, uint32_t index);
+    void erase(uint32_t hash, uint32_t index);
   };
 
-  uint64_t hash(std::string_view key) const;
+  uint32_t hash(std::string_view key) const;
   uint32_t find_service(std::string_view key) const;
   uint32_t find_flow(std::string_view key) const;
   uint32_t take_flow_slot();
