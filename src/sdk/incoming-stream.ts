@@ -1,6 +1,7 @@
 // Bodies that arrive on one link in pieces, put together each into one buffer: requests for the dispatcher, answers for
-// this side's own calls. What must stay true: no more than about twice what has arrived is allocated for a body, whatever
-// length its sender claims; their number and the sum of the claimed lengths are bounded; a body is whole or not given on.
+// this side's own calls. What must stay true: no more memory is touched for a body than has arrived, and no more set aside than about
+// twice that or 4 MiB, whatever length its sender claims; their number and the sum of the claimed lengths are bounded; a body is
+// whole or not given on.
 import { Buffer } from 'node:buffer';
 import { MeshError } from '../base/errors.js';
 import type { StatusName } from '../base/status.js';
@@ -13,6 +14,9 @@ import type { StreamLimits } from './stream-limits.js';
 
 /** Bytes worth a credit frame: the sender then still has half of its window to go on with. */
 const creditStepBytes = streamWindowBytes / 2;
+
+/** Bodies up to this length get their buffer at once: what is not written to is only address space, while growing copies. */
+const wholeBufferBytes = 4 * 1024 * 1024;
 
 /** Who waits for a body. Exactly one of the two is called, once, unless the body is dropped. */
 export interface BodySink {
@@ -52,7 +56,9 @@ export class IncomingBody implements StreamId {
   append({ bytes, headerEnd, bodyEnd }: Frame): void {
     const neededBytes = this.#filledBytes + bodyEnd - headerEnd;
     if (neededBytes > this.#bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.totalBytes, 2 * neededBytes));
+      const grown = Buffer.allocUnsafeSlow(
+        Math.min(this.totalBytes, Math.max(2 * neededBytes, wholeBufferBytes)),
+      );
       this.#bytes.copy(grown, 0, 0, this.#filledBytes);
       this.#bytes = grown;
     }

@@ -58,20 +58,32 @@ test('any cutting: the body is whole, and credit is given in time, in steps, and
   );
 }, 30_000);
 
-test('no more than twice what has arrived is allocated, and no more than the body has', () => {
-  const body = new IncomingBody(false, 1, 0, 1_000_000, nobody);
-  expect(body.bytes.buffer.byteLength).toBe(0);
-  let arrived = 0;
-  for (const size of [1, 10, 1000, 65_536, 65_536, 65_536, 300, 500_000]) {
-    const piece = Buffer.alloc(Math.min(size, 65_536));
-    for (let left = size; left > 0; left -= piece.length) {
-      const part = piece.subarray(0, Math.min(left, piece.length));
+test('no more is set aside than the body has, nor than 4 MiB or twice what has arrived', () => {
+  for (const totalBytes of [1_000_000, 40_000_000]) {
+    const body = new IncomingBody(false, 1, 0, totalBytes, nobody);
+    expect(body.bytes.buffer.byteLength).toBe(0);
+    const piece = Buffer.alloc(65_536);
+    for (let arrived = 0; arrived < totalBytes;) {
+      const part = piece.subarray(0, Math.min(arrived < 1000 ? 10 : piece.length, totalBytes - arrived));
       body.append(chunk(1, part));
       arrived += part.length;
       expect(body.filledBytes).toBe(arrived);
-      expect(body.bytes.buffer.byteLength).toBeLessThanOrEqual(Math.min(2 * arrived, 1_000_000));
+      const bound = Math.min(Math.max(2 * arrived, 4 * 1024 * 1024), totalBytes);
+      expect(body.bytes.buffer.byteLength).toBeLessThanOrEqual(bound);
     }
   }
+});
+
+test('memory is touched only as far as bytes have arrived, whatever length is claimed', () => {
+  const claimedBytes = 4 * 1024 * 1024;
+  const before = process.memoryUsage.rss();
+  const bodies = Array.from({ length: 100 }, () => {
+    const body = new IncomingBody(false, 1, 0, claimedBytes, nobody);
+    body.append(chunk(1, Buffer.from('x')));
+    return body;
+  });
+  expect(process.memoryUsage.rss() - before).toBeLessThan((bodies.length * claimedBytes) / 4);
+  expect(bodies.every((body) => body.filledBytes === 1)).toBe(true);
 });
 
 test('bounds are given back by an end of any kind', () => {
