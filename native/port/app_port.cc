@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "native/app/app_link.h"
+#include "native/codec/frame.h"
 #include "native/port/event_target.h"
 
 namespace ringside {
@@ -21,6 +22,17 @@ constexpr size_t kSlabBytes = 256 * 1024;
 static_assert(kSlabBytes >= kMaxFrameBytes);
 
 enum Event : size_t { kOnOpen, kOnData, kOnSpace, kOnClose };
+
+/// Whether the whole frames in bytes[0, n) are all chunks, which nobody keeps beyond the callback.
+bool all_chunks(const uint8_t* bytes, size_t n) {
+  FixedPart fixed;
+  const char* reason = nullptr;
+  for (size_t at = 0; at < n; at += frame_bytes(fixed)) {
+    if (split_frame(bytes + at, n - at, &fixed, &reason) != Split::kFrame) return false;
+    if (fixed.type != FrameType::kChunk) return false;
+  }
+  return true;
+}
 
 class AppLinkDriver {
  public:
@@ -49,7 +61,8 @@ class AppLinkDriver {
   void run_turn();
   void deliver_welcome();
   void deliver_batch();
-  bool make_slab();
+  bool find_slab(napi_value* slab);
+  bool make_slab(napi_value* slab);
   void close_handles();
   void finish();
   void on_environment_ends();
@@ -182,27 +195,41 @@ void AppLinkDriver::deliver_batch() {
   const AppLink::State state = link_->state();
   if (state != AppLink::State::kOpen && state != AppLink::State::kDraining) return;
   const Napi::HandleScope scope(env_);
-  if (kSlabBytes - slab_used_ < kMaxFrameBytes && !make_slab()) return link_->close("no memory for received frames");
+  napi_value slab = nullptr;
+  if (!find_slab(&slab)) return link_->close("no memory for received frames");
   const size_t start = slab_used_;
   slab_used_ += link_->drain(slab_data_ + start, kSlabBytes - start);
   if (slab_used_ == start) return;
-  napi_value slab = nullptr;
+  const size_t end = slab_used_;
+  // A large body would else use up slabs as long as itself, each new to the core's caches.
+  if (all_chunks(slab_data_ + start, end - start)) slab_used_ = start;
   napi_value from = nullptr;
   napi_value to = nullptr;
-  if (napi_get_reference_value(env_, slab_, &slab) == napi_ok &&
-      napi_create_uint32(env_, static_cast<uint32_t>(start), &from) == napi_ok &&
-      napi_create_uint32(env_, static_cast<uint32_t>(slab_used_), &to) == napi_ok) {
+  if (napi_create_uint32(env_, static_cast<uint32_t>(start), &from) == napi_ok &&
+      napi_create_uint32(env_, static_cast<uint32_t>(end), &to) == napi_ok) {
     events_.call(kOnData, {slab, from, to});
   }
 }
 
-bool AppLinkDriver::make_slab() {
-  napi_value slab = nullptr;
+/// The slab, with room for the largest frame. A new one if the application gave its memory away (transferred it to a worker).
+bool AppLinkDriver::find_slab(napi_value* slab) {
+  if (slab_ != nullptr && kSlabBytes - slab_used_ >= kMaxFrameBytes) {
+    void* data = nullptr;
+    size_t bytes = 0;
+    if (napi_get_reference_value(env_, slab_, slab) == napi_ok &&
+        napi_get_buffer_info(env_, *slab, &data, &bytes) == napi_ok && data == slab_data_ && bytes == kSlabBytes) {
+      return true;
+    }
+  }
+  return make_slab(slab);
+}
+
+bool AppLinkDriver::make_slab(napi_value* slab) {
   void* data = nullptr;
-  if (napi_create_buffer(env_, kSlabBytes, &data, &slab) != napi_ok) return false;
+  if (napi_create_buffer(env_, kSlabBytes, &data, slab) != napi_ok) return false;
   if (slab_ != nullptr) napi_delete_reference(env_, slab_);
   slab_ = nullptr;
-  if (napi_create_reference(env_, slab, 1, &slab_) != napi_ok) return false;
+  if (napi_create_reference(env_, *slab, 1, &slab_) != napi_ok) return false;
   slab_data_ = static_cast<uint8_t*>(data);
   slab_used_ = 0;
   return true;

@@ -11,8 +11,8 @@ export interface AppLinkEvents {
    */
   onOpen(welcome: Buffer): void;
   /**
-   * Whole frames, back to back, in `slab[start, end)`. The bytes are never reused, so views into them may be kept
-   * (each keeps its slab of 256 KiB alive). One call per batch and turn of the event loop.
+   * Whole frames, back to back, in `slab[start, end)`. Unless all of them are chunks the bytes are never reused, so views into
+   * them may be kept (each keeps its slab of 256 KiB alive). One call per batch and turn of the event loop.
    */
   onData(slab: Buffer, start: number, end: number): void;
   /** After a `write` that took less than it was given: there is room for the next frame again. */

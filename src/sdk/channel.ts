@@ -7,7 +7,7 @@ export type ChannelKind = 'shm' | 'unix' | 'tcp';
 
 /** What a channel tells its link. Nothing comes after onClose, and onClose comes once. */
 export interface ChannelEvents {
-  /** Bytes came. They are never reused by the channel: frames may keep slices of them. */
+  /** Bytes came. They are not reused by the channel, so that frames may keep slices of them; only chunks may not. */
   onData(bytes: Buffer, start: number, end: number): void;
   /** After a write that took less than all (or came too early): try again. */
   onSpace(): void;

@@ -2,7 +2,7 @@
 // callback. The native state machine has its own tests (native/test/app); here it is the port and the event loop.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openAppLink, type AppLink } from '../../src/native/app-link.js';
-import { FakeAgent, makeHello, makeRequest } from '../support/fake-agent.js';
+import { FakeAgent, makeChunk, makeHello, makeRequest } from '../support/fake-agent.js';
 
 const RING = 256 * 1024;
 
@@ -115,6 +115,42 @@ describe('an app link', () => {
     for (const { bytes, copy } of kept) expect(bytes.equals(copy)).toBe(true);
     expect(slabs.size).toBeGreaterThan(5);
     expect(slabs.size).toBeLessThan(30);
+  });
+
+  it('reuses the bytes of a batch of chunks, and of no other', async () => {
+    await open();
+    const request = makeRequest(1, 1000);
+    const chunk = makeChunk(1, 60_000);
+    const put = async (frame: Buffer): Promise<{ bytes: Buffer; slab: Buffer }> => {
+      agent.send('put', 1, frame.toString('hex'));
+      const data = await recorder.next('data');
+      await agent.expect('done');
+      expect(data.bytes.equals(frame)).toBe(true);
+      return data;
+    };
+    const first = await put(request);
+    for (let i = 0; i < 50; i++) {
+      const { slab, bytes } = await put(chunk);
+      expect(slab).toBe(first.slab);
+      expect(bytes.byteOffset).toBe(first.bytes.byteOffset + request.length);
+    }
+    expect(first.bytes.equals(request)).toBe(true);
+    const second = await put(request);
+    await put(chunk);
+    expect(second.bytes.equals(request)).toBe(true);
+  });
+
+  it('takes new memory when the application gave away what it had received', async () => {
+    await open();
+    const frame = makeRequest(1, 1000);
+    for (let round = 0; round < 5; round++) {
+      agent.send('put', 1, frame.toString('hex'));
+      const { slab, bytes } = await recorder.next('data');
+      await agent.expect('done');
+      expect(bytes.equals(frame)).toBe(true);
+      structuredClone(slab.buffer, { transfer: [slab.buffer as ArrayBuffer] });
+      expect(slab.length).toBe(0);
+    }
   });
 
   it('takes what fits when the ring is full, and says when there is room again', async () => {

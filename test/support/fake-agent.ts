@@ -24,6 +24,8 @@ export function makeFrame(type: number, requestId: number, bodyBytes: number, va
 
 export const makeRequest = (id: number, bodyBytes: number): Buffer => makeFrame(1, id, bodyBytes);
 export const makeHello = (ringBytes: number): Buffer => makeFrame(10, 0, 0, ringBytes);
+/** The last piece of a body. */
+export const makeChunk = (id: number, bodyBytes: number): Buffer => makeFrame(4, id, bodyBytes);
 
 /** A scripted agent in a process of its own. */
 export class FakeAgent {
