@@ -107,6 +107,7 @@ export function buildAdminApp(
   show('/flows', async () => (await view.flows()).map(({ sketch: _hidden, ...shown }) => shown));
   show('/counters', () => view.counters());
   show('/limits', () => view.limits());
+  show('/registry', () => view.registry());
   show('/config', async () => {
     const config = await view.config();
     return typeof config === 'object' && config !== null ? redactConfig(config) : null;
@@ -126,6 +127,7 @@ const PATHS = [
   '/flows',
   '/counters',
   '/limits',
+  '/registry',
   '/config',
   '/metrics',
 ];

@@ -6,7 +6,14 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Metric } from 'prom-client';
 import { statusName } from '../base/status.js';
-import type { AgentView, ClusterView, LimitView, LinkView, ReadyView } from '../observe/agent-view.js';
+import type {
+  AgentView,
+  ClusterView,
+  LimitView,
+  LinkView,
+  ReadyView,
+  RegistryView,
+} from '../observe/agent-view.js';
 import { BOUNDS_US, FlowTotals } from './flow-totals.js';
 
 /** Engine counters beyond this many are left out. */
@@ -19,6 +26,7 @@ interface Look {
   clusters: ClusterView[];
   limits: LimitView[];
   counters: Record<string, number>;
+  registry?: RegistryView;
 }
 
 /** See the file's head. */
@@ -36,6 +44,7 @@ export class AgentMetrics {
   constructor(private readonly view: AgentView) {
     this.#defineRequests();
     this.#defineState();
+    this.#defineRegistry();
     this.#defineProcess();
   }
 
@@ -48,19 +57,20 @@ export class AgentMetrics {
   async scrape(): Promise<string> {
     const turn = ++this.#asked;
     const { view } = this;
-    const [ready, links, clusters, flows, limits, counters] = await Promise.all([
+    const [ready, links, clusters, flows, limits, counters, registry] = await Promise.all([
       view.ready(),
       view.links(),
       view.clusters(),
       view.flows(),
       view.limits(),
       view.counters(),
+      view.registry(),
     ]);
     const text = this.#queue.then(() => {
       // An older look after a newer one would read as if the flows had begun again.
       if (turn > this.#shown) {
         this.#shown = turn;
-        this.#look = { ready, links, clusters, limits, counters };
+        this.#look = { ready, links, clusters, limits, counters, registry };
         this.#totals.add(flows);
         this.#defineEngine();
       }
@@ -121,6 +131,24 @@ export class AgentMetrics {
     this.#gauge('ringside_limit_max', 'How much a limit allows.', ['limit'], (add) => {
       for (const { name, max } of this.#look.limits) add({ limit: name }, max);
     });
+  }
+
+  #defineRegistry(): void {
+    const gauge = (name: string, help: string, value: (registry: RegistryView) => number): void => {
+      this.#gauge(`ringside_registry_${name}`, help, [], (add) => {
+        const { registry } = this.#look;
+        if (registry) add({}, value(registry));
+      });
+    };
+    gauge('connected', 'Whether the registry can be asked: 1 or 0.', ({ connected }) => (connected ? 1 : 0));
+    gauge('services', 'Services watched in the registry.', ({ services }) => services);
+    gauge('instances', 'Instances of watched services that serve.', ({ instances }) => instances);
+    gauge('registered', 'Instances that this agent keeps registered.', ({ registered }) => registered);
+    gauge('offline', 'Instances that the watcher has taken out.', ({ offline }) => offline);
+    gauge('from_disk', 'Services whose list comes from disk.', ({ fromDisk }) => fromDisk);
+    gauge('protected', 'Instances that the registry lost and that serve on for a while.', (registry) =>
+      registry.protected.reduce((sum, { instances }) => sum + instances, 0),
+    );
   }
 
   /** The engine may have more counters than this file knows of. */

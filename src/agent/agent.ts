@@ -92,6 +92,9 @@ export class Agent {
   get config(): AgentConfig {
     return this.#config;
   }
+  get registry(): Registry {
+    return this.#registry;
+  }
   get ports(): AgentPorts {
     return this.#ports;
   }
@@ -179,6 +182,7 @@ export class Agent {
     const advertised = {
       host: config.advertise.host,
       port: config.advertise.port ?? this.#inboundListener.port,
+      zone: config.advertise.zone,
     };
     const trouble = (message: string, error: unknown): void =>
       this.log.warn({ error: errorText(error) }, message);

@@ -2,6 +2,7 @@
 import type { AgentView, ClusterView, FlowView, LinkView, ReadyView } from '../observe/agent-view.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import type { Engine } from '../native/engine.js';
+import type { Registry } from '../registry/registry.js';
 import type { EngineStats } from '../native/engine-stats.js';
 import { summarize } from '../observe/sketch.js';
 import type { ServiceRoutes } from './service-routes.js';
@@ -12,6 +13,7 @@ export interface ViewedAgent {
   readonly outboundRoutes: ServiceRoutes;
   readonly inboundRoutes: ServiceRoutes;
   readonly config: AgentConfig;
+  readonly registry: Registry;
   ready(): ReadyView;
 }
 
@@ -30,6 +32,7 @@ export function viewOf(agent: ViewedAgent): AgentView {
     flows: async () => (await stats()).flows.map(flowView),
     counters: async () => (await stats()).counters,
     limits: async () => (await stats()).limits,
+    registry: () => Promise.resolve(agent.registry.view()),
   };
 }
 
@@ -44,8 +47,9 @@ function clusterViews({ clusters, links }: EngineStats, agent: ViewedAgent): Clu
     return {
       ...{ id: String(id), direction, balancer, service, group },
       endpoints: endpoints.map((endpoint) => ({
-        id: routes.keyOf(endpoint.instanceId) ?? String(endpoint.instanceId),
+        id: routes.candidateOf(endpoint.instanceId)?.key ?? String(endpoint.instanceId),
         address: endpoint.local ? null : endpoint.where,
+        zone: routes.candidateOf(endpoint.instanceId)?.zone ?? '',
         link: linkOf.get(endpoint.where) ?? null,
         weight: endpoint.weight,
         inFlight: endpoint.inFlight,

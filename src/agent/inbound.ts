@@ -30,6 +30,7 @@ interface Publication extends Offer {
 export interface Advertised {
   readonly host: string;
   readonly port: number;
+  readonly zone: string;
 }
 
 /** How long peers may take to acknowledge a go-away. */
@@ -96,7 +97,7 @@ export class Inbound {
         host: this.advertised.host,
         port: this.advertised.port,
         weight: offer.weight,
-        zone: '',
+        zone: this.advertised.zone,
         protocols: [MESH_PROTOCOL],
         metadata: {},
         app: this.app,
@@ -118,7 +119,10 @@ export class Inbound {
   async unpublish(link: number, offer: Pick<Offer, 'service' | 'group'>): Promise<void> {
     const publication = this.#find(link, offer);
     if (publication === undefined) return;
-    await publication.registration?.deregister();
+    // Where the registry cannot be told, its lease ends by itself; peers are told all the same.
+    await publication.registration?.deregister().catch((error: unknown) => {
+      this.onTrouble(`could not take ${publication.service} out of the registry`, error);
+    });
     const others = [...this.#publications].filter((p) => p !== publication && p.service === offer.service);
     if (others.length === 0) {
       await this.engine.goAway(offer.service, goAwayTimeoutMs);

@@ -6,9 +6,14 @@ import type { Instance } from '../registry/instance.js';
 import type { Registry } from '../registry/registry.js';
 import type { Candidate, Selector, ServiceRoutes } from './service-routes.js';
 
+/** How long requests wait for the first list of their service. */
+const firstListMs = 2_000;
+
 /** See the file's head. */
 export class Outbound {
   readonly #watches = new Map<string, () => void>();
+  /** Services whose first list has not come yet, with those who wait for it. */
+  readonly #awaited = new Map<string, { promise: Promise<void>; resolve: () => void }>();
 
   constructor(
     private readonly routes: ServiceRoutes,
@@ -25,9 +30,18 @@ export class Outbound {
     return this.routes.ensure(service, selector);
   }
 
+  /**
+   * Resolves when the first list of a watched service has come, or has not for a while; undefined if it came already. Without
+   * waiting for it, the first call of each service would find no endpoint.
+   */
+  firstList(service: string): Promise<void> | undefined {
+    return this.#awaited.get(service)?.promise;
+  }
+
   close(): void {
     for (const end of this.#watches.values()) end();
     this.#watches.clear();
+    for (const { resolve } of [...this.#awaited.values()]) resolve();
   }
 
   #watch(service: string): boolean {
@@ -39,19 +53,34 @@ export class Outbound {
       this.routes.remove(unused);
     }
     this.routes.add(service);
+    this.#await(service);
     const end = this.registry.watch(service, undefined, (instances) => {
       this.routes.setCandidates(service, candidatesOf(instances));
+      this.#awaited.get(service)?.resolve();
     });
     this.#watches.set(service, end);
     return true;
+  }
+
+  #await(service: string): void {
+    let end = (): void => undefined;
+    const promise = new Promise<void>((resolve) => (end = resolve));
+    const resolve = (): void => {
+      clearTimeout(timer);
+      this.#awaited.delete(service);
+      end();
+    };
+    const timer = setTimeout(resolve, firstListMs);
+    timer.unref();
+    this.#awaited.set(service, { promise, resolve });
   }
 }
 
 function candidatesOf(instances: readonly Instance[]): Candidate[] {
   const byId = new Map(instances.map((instance) => [instance.id, instance]));
   return endpointsOf(instances, { protocol: MESH_PROTOCOL }).map(({ id, host, port, weight }) => {
-    const { group, version, epoch } = byId.get(id) as Instance;
+    const { group, version, epoch, zone } = byId.get(id) as Instance;
     const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-    return { key: `${id}@${epoch}`, group, version, endpoint: { address, weight } };
+    return { key: `${id}@${epoch}`, group, version, zone, endpoint: { address, weight } };
   });
 }

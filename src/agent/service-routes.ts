@@ -12,6 +12,8 @@ export interface Candidate {
   readonly key: string;
   readonly group: string;
   readonly version: string;
+  /** Where it stands, as the registry says; absent or empty if unknown. */
+  readonly zone?: string;
   readonly endpoint: Omit<EndpointCommand, 'instanceId'>;
 }
 
@@ -56,6 +58,7 @@ const maxRoutesPerService = 64;
 export class ServiceRoutes {
   readonly #services = new Map<string, Service>();
   readonly #instanceIds = new Map<string, number>();
+  readonly #candidates = new Map<number, Candidate>();
 
   constructor(
     readonly direction: EngineDirection,
@@ -91,7 +94,7 @@ export class ServiceRoutes {
     for (const { key } of candidates) gone.delete(key);
     known.candidates = candidates;
     for (const route of known.routes.values()) this.#sendCluster(service, known, route);
-    for (const key of gone) this.#instanceIds.delete(`${service}\n${key}`);
+    for (const key of gone) this.#forget(service, key);
   }
 
   /**
@@ -122,7 +125,7 @@ export class ServiceRoutes {
     this.#services.delete(service);
     this.engine.commands.removeService(this.direction, service);
     for (const { cluster } of known.routes.values()) this.engine.commands.removeCluster(cluster);
-    for (const { key } of known.candidates) this.#instanceIds.delete(`${service}\n${key}`);
+    for (const { key } of known.candidates) this.#forget(service, key);
   }
 
   /** Sends everything again after a change of configuration. */
@@ -135,10 +138,9 @@ export class ServiceRoutes {
     }
   }
 
-  /** The candidate's key behind an instance number of the engine's statistics. */
-  keyOf(instanceId: number): string | undefined {
-    for (const [key, id] of this.#instanceIds) if (id === instanceId) return key.slice(key.indexOf('\n') + 1);
-    return undefined;
+  /** The candidate behind an instance number of the engine's statistics. */
+  candidateOf(instanceId: number): Candidate | undefined {
+    return this.#candidates.get(instanceId);
   }
 
   #sendFlow(service: string, route: Route): void {
@@ -150,7 +152,7 @@ export class ServiceRoutes {
   #sendCluster(name: string, service: Service, route: Route): void {
     const endpoints = service.candidates
       .filter((c) => takesIn(route.group, c.group) && takesIn(route.version, c.version))
-      .map((c) => ({ ...c.endpoint, instanceId: this.#instanceId(name, c.key) }));
+      .map((c) => ({ ...c.endpoint, instanceId: this.#instanceId(name, c) }));
     this.engine.commands.setCluster({
       id: route.cluster,
       direction: this.direction,
@@ -161,14 +163,19 @@ export class ServiceRoutes {
     });
   }
 
-  #instanceId(service: string, candidate: string): number {
-    const key = `${service}\n${candidate}`;
-    let id = this.#instanceIds.get(key);
-    if (id === undefined) {
-      id = this.ids.instance();
-      this.#instanceIds.set(key, id);
-    }
+  #instanceId(service: string, candidate: Candidate): number {
+    const key = `${service}\n${candidate.key}`;
+    const id = this.#instanceIds.get(key) ?? this.ids.instance();
+    this.#instanceIds.set(key, id);
+    this.#candidates.set(id, candidate);
     return id;
+  }
+
+  #forget(service: string, candidate: string): void {
+    const key = `${service}\n${candidate}`;
+    const id = this.#instanceIds.get(key);
+    this.#instanceIds.delete(key);
+    if (id !== undefined) this.#candidates.delete(id);
   }
 
   /** Makes room: a group or version that nobody serves loses its cluster. */

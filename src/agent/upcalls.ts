@@ -59,8 +59,17 @@ export class Upcalls {
       case 'filter':
         return this.#filter(upcall, header);
       case 'miss':
-        return this.#clusterOf(upcall, header) === undefined ? refusal(upcall, header.service) : lookUp;
+        return this.#miss(upcall, header);
     }
+  }
+
+  #miss(upcall: Upcall, header: Header): Verdict | Promise<Verdict> {
+    if (this.#clusterOf(upcall, header) === undefined) return refusal(upcall, header.service);
+    return this.#firstList(upcall, header.service)?.then(() => lookUp) ?? lookUp;
+  }
+
+  #firstList({ direction }: Upcall, service: string): Promise<void> | undefined {
+    return direction === 'outbound' ? this.outbound.firstList(service) : undefined;
   }
 
   async #filter(upcall: Upcall, header: Header): Promise<Verdict> {
@@ -69,6 +78,7 @@ export class Upcalls {
     if (outcome.kind === 'reject') return outcome;
     const cluster = this.#clusterOf(upcall, outcome);
     if (cluster === undefined) return refusal(upcall, outcome.service);
+    await this.#firstList(upcall, outcome.service);
     return { kind: 'forward', cluster, header: outcome.header };
   }
 

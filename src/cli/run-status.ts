@@ -1,23 +1,37 @@
 // `ringside status`: what the agent's admin server knows, as tables for people or as one JSON object.
 import Table from 'cli-table3';
-import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../observe/agent-view.js';
+import type {
+  ClusterView,
+  FlowView,
+  LimitView,
+  LinkView,
+  ReadyView,
+  RegistryView,
+} from '../observe/agent-view.js';
 import { askAdmin } from './ask-admin.js';
 
 export async function runStatus({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
   const ask = <T>(path: string): Promise<T> => askAdmin<T>(admin, path);
-  const [ready, links, clusters, flows, counters, limits] = await Promise.all([
+  const [ready, links, clusters, flows, counters, limits, registry] = await Promise.all([
     ask<ReadyView>('/ready'),
     ask<LinkView[]>('/links'),
     ask<ClusterView[]>('/clusters'),
     ask<FlowView[]>('/flows'),
     ask<Record<string, number>>('/counters'),
     ask<LimitView[]>('/limits'),
+    ask<RegistryView>('/registry'),
   ]);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ready, links, clusters, flows, counters, limits })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ready, links, clusters, flows, counters, limits, registry })}\n`,
+    );
     return;
   }
   print(ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`);
+  print(registryLine(registry));
+  for (const { service, instances } of registry.protected) {
+    print(`  protected: ${instances} instances of ${service} serve on although the registry lost them`);
+  }
   section(
     'links',
     ['id', 'kind', 'role', 'app', 'peer', 'state', 'requests in', 'replies out', 'pending', 'queued B'],
@@ -64,6 +78,18 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
     ['counter', 'value'],
     Object.entries(counters).filter(([, value]) => value > 0),
   );
+}
+
+function registryLine(registry: RegistryView): string {
+  const { kind, address, connected, problem, services, instances, registered, offline, fromDisk } = registry;
+  const parts = [
+    `registry ${kind} ${address}: ${connected ? 'connected' : 'NOT connected'}`,
+    `${registered} registered, ${services} services watched with ${instances} instances`,
+    ...(offline > 0 ? [`${offline} taken out by the watcher`] : []),
+    ...(fromDisk > 0 ? [`${fromDisk} lists from disk`] : []),
+    ...(problem === null ? [] : [problem]),
+  ];
+  return parts.join('; ');
 }
 
 function section(title: string, head: string[], rows: (string | number)[][]): void {

@@ -9,6 +9,7 @@ import { isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { Document } from 'yaml';
 import type { z } from 'zod';
 import { errorText } from '../base/errors.js';
+import { redisUrlForms } from '../base/redis-url.js';
 import { ConfigError } from './config-error.js';
 import type { ConfigProblem } from './config-error.js';
 import { didYouMean } from './did-you-mean.js';
@@ -69,7 +70,7 @@ export function parseAgentConfig(text: string, from: ConfigSource = {}): AgentCo
 
   let raw: unknown;
   try {
-    raw = withoutEmptySections(document.toJS({ maxAliasCount: 100 }));
+    raw = withRegistrySection(withoutEmptySections(document.toJS({ maxAliasCount: 100 })));
   } catch (error) {
     throw new ConfigError(source, [{ field: '', text: errorText(error) }]);
   }
@@ -116,6 +117,12 @@ function contradictions(config: ConfigFile): { field: string; text: string }[] {
       field: 'registry.sweepMs',
       text: `found ${registry.sweepMs}, allowed: at most registry.leaseMs, ${registry.leaseMs}`,
     });
+  }
+  if (registry.type === 'redis' && registry.url === null) {
+    wrong.push({ field: 'registry.url', text: `found nothing, allowed with type redis: ${redisUrlForms}` });
+  }
+  if (registry.type === 'embedded' && registry.url !== null) {
+    wrong.push({ field: 'registry.type', text: 'found "embedded" beside a url, allowed with a url: redis' });
   }
   const taken = new Map<number, string>();
   for (const section of ['inbound', 'loopback', 'admin'] as const) {
@@ -199,6 +206,12 @@ function withoutEmptySections(value: unknown): unknown {
   if (value === null || value === undefined) return {};
   if (typeof value !== 'object' || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, section]) => section !== null));
+}
+
+/** `registry: redis://...` is short for a section with type and URL. */
+function withRegistrySection(value: unknown): unknown {
+  const url = valueAt(value, ['registry']);
+  return typeof url === 'string' ? { ...(value as object), registry: { type: 'redis', url } } : value;
 }
 
 function fail(source: string, problems: ConfigProblem[]): void {

@@ -17,8 +17,16 @@ export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | '
     /** Group id; null leaves the agent's own. */ group: number | null;
     allowUids: number[];
   };
-  advertise: { host: string; /** null: the port that the inbound listener got. */ port: number | null };
-  registry: Omit<ConfigFile['registry'], 'directory'> & { directory: string };
+  advertise: {
+    host: string;
+    /** null: the port that the inbound listener got. */
+    port: number | null;
+    zone: string;
+  };
+  registry: Omit<ConfigFile['registry'], 'directory' | 'cacheFile'> & {
+    directory: string;
+    cacheFile: string;
+  };
 }
 
 /** What is asked of the machine. */
@@ -66,10 +74,16 @@ export function resolveConfig(
     advertise: {
       host: file.advertise.host ?? reachableHost(file.inbound.host, machine),
       port: file.advertise.port,
+      zone: file.advertise.zone,
     },
     registry: {
       ...file.registry,
       directory: resolve(directory, file.registry.directory ?? join(dirname(socketPath), 'registry')),
+      cacheFile: resolve(
+        directory,
+        file.registry.cacheFile ?? join(dirname(socketPath), 'registry-cache.json'),
+      ),
+      caFile: file.registry.caFile === null ? null : resolve(directory, file.registry.caFile),
     },
     filters: file.filters.map((filter) => ({ ...filter, module: resolve(directory, filter.module) })),
   };

@@ -5,6 +5,7 @@
  * here and are filled in by resolve-config.ts.
  */
 import { z } from 'zod';
+import { parseRedisUrl, redisUrlForms } from '../base/redis-url.js';
 import {
   durationMs,
   field,
@@ -123,6 +124,14 @@ const advertise = z.strictObject({
     means: 'Port that is put into the registry; differs from `inbound.port` behind a port mapping.',
     defaultText: 'the port that the inbound listener got',
   }),
+  zone: field(
+    z
+      .string()
+      .refine((text) => !CONTROL.test(text) && Buffer.byteLength(text) <= 256)
+      .default(''),
+    'text of at most 256 bytes without control characters',
+    { means: 'Zone or data centre of this agent, put into the registry with each instance.' },
+  ),
 });
 
 const admin = z.strictObject({
@@ -134,28 +143,77 @@ const admin = z.strictObject({
   port: listenPort(15_102, { means: 'Port of the admin server.' }),
 });
 
-const registry = z.discriminatedUnion('type', [
-  z.strictObject({
-    type: field(z.literal('embedded').default('embedded'), 'embedded', {
-      means: 'Kind of registry. `embedded`: files in a directory that the agents of one machine share.',
-    }),
-    directory: field(path.nullable().default(null), 'a path', {
-      means: 'Directory of the embedded registry. It is made if it is missing.',
-      defaultText: 'the directory `registry` beside the socket',
-    }),
-    mode: octalMode('0700', {
-      means:
-        'Permission bits of that directory when the agent makes it. Who may write there decides where requests go.',
-    }),
-    leaseMs: durationMs(1_000, 600_000, 10_000, {
-      means:
-        'How long an instance of an agent that died without a word stays listed. Renewed after a third of it.',
-    }),
-    sweepMs: durationMs(100, 60_000, 2_000, {
-      means: 'How often the whole directory is looked through; changes are usually seen at once.',
-    }),
+const secretText = z
+  .string()
+  .refine((text) => text.length > 0 && text.length <= 1024)
+  .nullable()
+  .default(null);
+
+const registry = z.strictObject({
+  type: oneOf(['embedded', 'redis'], 'embedded', {
+    means:
+      'Kind of registry. `embedded`: files in a directory that the agents of one machine share; `redis`: for many machines (docs/registry.md). `registry: redis://...` is short for type and url.',
   }),
-]);
+  leaseMs: durationMs(1_000, 600_000, 10_000, {
+    means:
+      'How long an instance of an agent that died without a word stays listed. Renewed after a third of it.',
+  }),
+  sweepMs: durationMs(100, 60_000, 2_000, {
+    means:
+      'How often the whole directory is looked through, or the versions in Redis are compared; changes are usually seen at once.',
+  }),
+  directory: field(path.nullable().default(null), 'a path', {
+    means: 'Directory of the embedded registry. It is made if it is missing.',
+    defaultText: 'the directory `registry` beside the socket',
+  }),
+  mode: octalMode('0700', {
+    means:
+      'Permission bits of that directory when the agent makes it. Who may write there decides where requests go.',
+  }),
+  url: field(
+    z
+      .string()
+      .max(2048)
+      .refine((text) => !('wrong' in parseRedisUrl(text)))
+      .nullable()
+      .default(null),
+    redisUrlForms,
+    { means: 'Where Redis is.', defaultText: 'none; needed with type `redis`', secret: true },
+  ),
+  password: field(secretText, 'text of 1 to 1024 characters, or null', {
+    means: 'Password of Redis, where it does not stand in the URL.',
+    secret: true,
+  }),
+  sentinelPassword: field(secretText, 'text of 1 to 1024 characters, or null', {
+    means: 'Password of the sentinels.',
+    secret: true,
+  }),
+  caFile: field(path.nullable().default(null), 'a path, or null', {
+    means: "PEM file with the authorities that may have signed Redis' certificate; null trusts the system's.",
+  }),
+  prefix: field(
+    z
+      .string()
+      .regex(/^[A-Za-z0-9_.-]{1,64}$/)
+      .default('ringside'),
+    '1 to 64 letters, digits, `_`, `.`, `-`',
+    {
+      means: 'First part of all keys in Redis; meshes with different ones do not see each other.',
+    },
+  ),
+  timeoutMs: durationMs(50, 60_000, 1_000, {
+    means: 'How long one command to Redis, or connecting, may take.',
+  }),
+  cacheFile: field(path.nullable().default(null), 'a path', {
+    means: 'File with the last good lists, from which an agent starts while Redis is down.',
+    defaultText: 'the file `registry-cache.json` beside the socket',
+  }),
+  protectShare: field(z.number().min(0).max(1).default(0.5), 'a number from 0 to 1', {
+    means:
+      "If more than this share of a service's instances vanishes from Redis without having left, all of them serve on for a while. 1 turns the protection off.",
+  }),
+  protectMs: durationMs(0, 3_600_000, 60_000, { means: 'How long they serve on at most.' }),
+});
 
 const log = z.strictObject({
   level: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', {

@@ -33,6 +33,8 @@ export interface EndpointView {
   id: string;
   /** `host:port` of another agent; null where the endpoint is an app's link. */
   address: string | null;
+  /** Zone that its agent put into the registry; empty if it put none, and for an app's link. */
+  zone: string;
   /** Id of the link where the endpoint is an app beside this agent, or of the open upstream link; null if none is open. */
   link: string | null;
   weight: number;
@@ -86,6 +88,28 @@ export interface ReadyView {
   reasons: string[];
 }
 
+/** The registry as this agent sees it. */
+export interface RegistryView {
+  kind: 'embedded' | 'redis';
+  /** Directory, or the URL without its password. */
+  address: string;
+  /** Whether it can be asked now. */
+  connected: boolean;
+  /** What is wrong, in words; null if nothing is. */
+  problem: string | null;
+  /** Services watched, and the instances of them that serve. */
+  services: number;
+  instances: number;
+  /** Instances that this agent keeps registered. */
+  registered: number;
+  /** Instances of watched services that the watcher has taken out. */
+  offline: number;
+  /** Watched services whose list comes from disk, since the registry was not read yet. */
+  fromDisk: number;
+  /** Services with instances that the registry lost all at once and that serve on for a while. */
+  protected: { service: string; instances: number }[];
+}
+
 /** See the file's head. */
 export interface AgentView {
   ready(): Promise<ReadyView>;
@@ -95,6 +119,7 @@ export interface AgentView {
   /** Engine counters by snake_case name, each only growing: upcalls, flow_hits, flow_misses, protocol_errors, ... */
   counters(): Promise<Record<string, number>>;
   limits(): Promise<LimitView[]>;
+  registry(): Promise<RegistryView>;
   /** The configuration in force. The admin server takes secrets out before it shows it. */
   config(): Promise<unknown>;
 }

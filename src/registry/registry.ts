@@ -1,8 +1,9 @@
 /**
- * What every registry offers, whatever keeps the instances: files in a directory today, Redis or xDS behind the
- * same interface later. The agent registers its apps' services here and watches the services that its apps call.
+ * What every registry offers, whatever keeps the instances: files in a directory or Redis, others behind the same
+ * interface later. The agent registers its apps' services here and watches the services that its apps call.
  * A registry in trouble never empties a list: the last good one serves on, and `problem` says what is wrong.
  */
+import type { RegistryView } from '../observe/agent-view.js';
 import type { Instance } from './instance.js';
 
 /** Gets the full list of live instances each time, sorted by id; the list and its members are frozen. */
@@ -26,8 +27,9 @@ export interface Registration {
 /** See the file's head. */
 export interface Registry {
   /**
-   * Publishes an instance and renews its lease from then on.
-   * @throws {MeshError} if it could not be written now; nothing is retried then.
+   * Publishes an instance and renews its lease from then on. Redis' registry accepts an instance also while Redis cannot
+   * be reached, writes it when it can, and says so in `problem` meanwhile.
+   * @throws {MeshError} if it is refused, or (embedded) could not be written now; nothing is retried then.
    */
   register(instance: Instance): Promise<Registration>;
 
@@ -42,6 +44,9 @@ export interface Registry {
 
   /** What is wrong with the registry now, in words for an operator; null if nothing is. */
   readonly problem: string | null;
+
+  /** State for people and metrics; a copy. */
+  view(): RegistryView;
 
   /** Deregisters what is still registered, ends all watches. Calling it again does nothing. */
   close(): Promise<void>;

@@ -57,6 +57,7 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
             {
               id: 'a',
               address: '10.0.0.1:15101',
+              zone: 'east',
               link: null,
               weight: 100,
               inFlight: 0,
@@ -67,6 +68,7 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
             {
               id: 'b',
               address: '10.0.0.2:15101',
+              zone: '',
               link: '2.1',
               weight: 100,
               inFlight: 1,
@@ -82,6 +84,12 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
     counters: () =>
       Promise.resolve({ upcalls: 4, flow_hits: 10, protocol_errors: 0, 'odd-Name': 1, seen_total: 2 }),
     limits: () => Promise.resolve([{ name: 'links', used: 1, max: 4096 }]),
+    registry: () =>
+      Promise.resolve({
+        ...{ kind: 'redis', address: 'redis://127.0.0.1:6379', connected: true, problem: null },
+        ...{ services: 2, instances: 5, registered: 1, offline: 1, fromDisk: 0 },
+        protected: [{ service: 'orders', instances: 3 }],
+      }),
     config: () => Promise.resolve({ app: 'shop', loopback: { token: 'hunter2-hunter2', port: 15100 } }),
     ...change,
   };

@@ -41,7 +41,7 @@ beforeEach(() => {
   } as unknown as Registry;
   const policy = { balancerOf: () => 'p2c' as const, hasFilter: () => false };
   routes = new ServiceRoutes('inbound', engine.asEngine, new EngineIds(), policy);
-  const advertised = { host: '192.0.2.1', port: 15101 };
+  const advertised = { host: '192.0.2.1', port: 15101, zone: 'east' };
   inbound = new Inbound(
     engine.asEngine,
     routes,

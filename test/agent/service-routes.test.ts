@@ -60,10 +60,10 @@ describe('routes of a service', () => {
     routes.setCandidates('ledger', [candidate('2'), candidate('3')]);
     expect(numberOf('1')).toBeUndefined();
     expect(numberOf('2')).toBe(second);
-    expect(routes.keyOf(second as number)).toBe('2');
+    expect(routes.candidateOf(second as number)?.key).toBe('2');
     routes.setCandidates('ledger', []);
     expect(engine.clusters.get(id)?.endpoints).toEqual([]);
-    expect(routes.keyOf(second as number)).toBeUndefined();
+    expect(routes.candidateOf(second as number)?.key).toBeUndefined();
     // The same app started again is another instance, so nothing that was learnt about the old one sticks to it.
     routes.setCandidates('ledger', [candidate('2')]);
     expect(numberOf('2')).not.toBe(second);

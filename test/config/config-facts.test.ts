@@ -82,7 +82,7 @@ describe('the difference of two configurations', () => {
   it('names what was derived too: moving the socket moves the registry beside it', () => {
     expect(
       diffConfig(parseAgentConfig(''), parseAgentConfig('socket: {path: /tmp/x/a.sock}')).restart,
-    ).toEqual(['socket.path', 'registry.directory']);
+    ).toEqual(['socket.path', 'registry.directory', 'registry.cacheFile']);
   });
 });
 

@@ -49,9 +49,23 @@ describe('a valid configuration', () => {
       mode: '0700',
       leaseMs: 10_000,
       sweepMs: 2_000,
+      url: null,
+      password: null,
+      sentinelPassword: null,
+      caFile: null,
+      prefix: 'ringside',
+      timeoutMs: 1_000,
+      cacheFile: '/run/user/1234/ringside/registry-cache.json',
+      protectShare: 0.5,
+      protectMs: 60_000,
     });
-    expect(config.advertise).toEqual({ host: '10.1.2.3', port: null });
+    expect(config.advertise).toEqual({ host: '10.1.2.3', port: null, zone: '' });
     expect(config.shm).toEqual({ enabled: true, ringBytes: 524_288 });
+  });
+
+  it('takes a URL of Redis for the whole registry', () => {
+    const { registry } = parse('registry: redis://h:7000');
+    expect(registry).toMatchObject({ type: 'redis', url: 'redis://h:7000', leaseMs: 10_000 });
   });
 
   it('keeps what the file says and fills in the rest', () => {
@@ -133,7 +147,10 @@ describe('a bad field', () => {
       'timeouts: {defaultMs: 1.5}',
       'timeouts.defaultMs (line 1, column 23): found 1.5, allowed: whole milliseconds, 1 to 3600000',
     ],
-    ['registry: {type: redis}', 'registry.type (line 1, column 18): found "redis", allowed: embedded'],
+    ['registry: {type: files}', 'registry.type (line 1, column 18): found "files", allowed: embedded, redis'],
+    ['registry: {type: redis}', 'registry.url (line 1, column 11): found nothing, allowed with type redis'],
+    ['registry: {url: "redis://h"}', 'registry.type (line 1, column 11): found "embedded" beside a url'],
+    ['registry: http://me:secret@h', 'registry.url (line 1, column 11): found text that is not shown here'],
     [
       'balancer: {services: {a: fastest}}',
       'balancer.services.a (line 1, column 26): found "fastest", allowed: service names, each with one of p2c, round-robin; at most 4096',

@@ -7,6 +7,7 @@
 import { watch as watchFiles } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { errorText, MeshError } from '../../base/errors.js';
+import type { RegistryView } from '../../observe/agent-view.js';
 import { takesIn } from '../../policy/endpoints-of.js';
 import { systemClock } from '../clock.js';
 import type { Clock } from '../clock.js';
@@ -137,6 +138,25 @@ export class EmbeddedRegistry implements Registry {
     return () => {
       watches.delete(watch);
       if (watches.size === 0 && this.#watches.get(service) === watches) this.#watches.delete(service);
+    };
+  }
+
+  /** See {@link Registry.view}. */
+  view(): RegistryView {
+    const told = [...this.#watches.values()].map((watches) => {
+      return Math.max(0, ...[...watches].map((watch) => watch.told?.length ?? 0));
+    });
+    return {
+      kind: 'embedded',
+      address: this.#options.directory,
+      connected: this.#view.known,
+      problem: this.problem,
+      services: this.#watches.size,
+      instances: told.reduce((sum, count) => sum + count, 0),
+      registered: this.#keepers.size,
+      offline: 0,
+      fromDisk: 0,
+      protected: [],
     };
   }
 

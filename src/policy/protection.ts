@@ -1,0 +1,67 @@
+/**
+ * Protects the list of a service's instances from a registry that lost its memory. Instances that left by themselves
+ * are gone at once; those that merely vanished (their leases ended, the registry was flushed or failed over to an
+ * older copy) are gone at once too as long as they are few. When more than a set share vanished within the time that
+ * is remembered, the fault is more likely the registry's, and each of them serves on until it returns or that time ends.
+ * Called by the Redis registry for each service; the caller brings the time.
+ */
+
+/** What the configuration says about it. */
+export interface ProtectionBounds {
+  /** Vanished instances serve on if they are more than this share of all, 0 to 1; 1 turns the protection off. */
+  readonly share: number;
+  /** How long an instance that vanished is remembered, in milliseconds. */
+  readonly holdMs: number;
+}
+
+/** Whether so many vanished ones are a fault of the registry rather than of the instances. */
+export function isImplausible(listed: number, vanished: number, share: number): boolean {
+  return vanished > share * (listed + vanished);
+}
+
+/** One service's list under protection. */
+export class ProtectedList<T> {
+  #listed: ReadonlyMap<string, T> = new Map();
+  readonly #vanished = new Map<string, { item: T; untilMs: number }>();
+  #protecting = false;
+
+  constructor(private readonly bounds: ProtectionBounds) {}
+
+  /** Instances that serve on although the registry does not list them. */
+  get held(): number {
+    return this.#protecting ? this.#vanished.size : 0;
+  }
+
+  /**
+   * Takes in what the registry lists now.
+   * @param departed says of an id whether it left by itself
+   * @param nowMs on a monotonic clock
+   */
+  update(listed: ReadonlyMap<string, T>, departed: (id: string) => boolean, nowMs: number): void {
+    for (const [id, item] of this.#listed) {
+      if (!listed.has(id)) this.#vanished.set(id, { item, untilMs: nowMs + this.bounds.holdMs });
+    }
+    this.#listed = listed;
+    for (const id of [...this.#vanished.keys()]) {
+      if (listed.has(id) || departed(id)) this.#vanished.delete(id);
+    }
+    this.expire(nowMs);
+  }
+
+  /** Forgets those that have been gone for long enough. @returns whether the list that serves changed */
+  expire(nowMs: number): boolean {
+    const before = this.held;
+    for (const [id, { untilMs }] of this.#vanished) if (untilMs <= nowMs) this.#vanished.delete(id);
+    // Once begun it lasts for all: owners return one by one, and the last of them must not be dropped on the way.
+    this.#protecting =
+      this.#vanished.size > 0 &&
+      (this.#protecting || isImplausible(this.#listed.size, this.#vanished.size, this.bounds.share));
+    return this.held !== before;
+  }
+
+  /** What serves: everything listed, and what is held. */
+  *serving(): Generator<T> {
+    yield* this.#listed.values();
+    if (this.#protecting) for (const { item } of this.#vanished.values()) yield item;
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * The registry whose store is Redis (docs/registry.md): agents on many machines register their apps' services there and
+ * follow those that they call. Leases end by Redis' own clock. Redis being down, slow, flushed or failing over empties
+ * no list: the last good one serves on, from disk after a restart, and what vanishes all at once is held for a while.
+ */
+import { errorText, MeshError } from '../../base/errors.js';
+import type { RegistryView } from '../../observe/agent-view.js';
+import { takesIn } from '../../policy/endpoints-of.js';
+import { ProtectedList } from '../../policy/protection.js';
+import type { ProtectionBounds } from '../../policy/protection.js';
+import { systemClock } from '../clock.js';
+import type { Clock } from '../clock.js';
+import { parseInstance } from '../instance.js';
+import type { Instance } from '../instance.js';
+import { ProblemBoard } from '../problem-board.js';
+import type { InstancesListener, Registration, Registry } from '../registry.js';
+import { RedisLeaseKeeper } from './lease-keeper.js';
+import { ListCacheWriter, readCachedLists } from './list-cache.js';
+import type { RedisAddress } from '../../base/redis-url.js';
+import { RedisClient } from './redis-client.js';
+import { RedisDirectory } from './redis-directory.js';
+import type { ServiceList } from './service-list.js';
+
+/** See the file's head. */
+export interface RedisRegistryOptions {
+  readonly address: RedisAddress;
+  readonly ca?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+  /** First part of all keys. */
+  readonly prefix: string;
+  /** How long one command, or connecting, may take. */
+  readonly timeoutMs: number;
+  /** Lease of what is registered here. */
+  readonly leaseMs: number;
+  /** Time between two comparisons of versions. */
+  readonly sweepMs: number;
+  readonly protection: ProtectionBounds;
+  /** File with the last good lists; null: none. */
+  readonly cacheFile: string | null;
+  /** Instances of all watched services, at most. */
+  readonly maxInstances: number;
+  /** Services watched, at most. */
+  readonly maxServices: number;
+  /** Called when something goes wrong, with all that is wrong, and with null when all is well again. */
+  readonly onProblem?: (problem: string | null) => void;
+  readonly clock?: Clock;
+  /** Uniform in [0, 1). */
+  readonly random?: () => number;
+}
+
+interface Watch {
+  readonly group: string | undefined;
+  readonly listener: InstancesListener;
+  /** What the listener was told last; null: nothing yet. */
+  told: readonly Instance[] | null;
+}
+
+interface Watched {
+  readonly watches: Set<Watch>;
+  readonly protection: ProtectedList<Instance>;
+  /** What serves now, sorted by id; null until it was read, or found on disk. */
+  serving: readonly Instance[] | null;
+  fromDisk: boolean;
+}
+
+/** Opens the registry. Resolves when Redis has answered, or has not for `timeoutMs`; it is tried again for ever. */
+export async function openRedisRegistry(options: RedisRegistryOptions): Promise<RedisRegistry> {
+  const registry = new RedisRegistry(options);
+  await registry.opened;
+  return registry;
+}
+
+/** Made by {@link openRedisRegistry}. */
+export class RedisRegistry implements Registry {
+  /** Resolves when notifications flow, or the time for that is over. */
+  readonly opened: Promise<void>;
+  readonly #options: RedisRegistryOptions;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #client: RedisClient;
+  readonly #directory: RedisDirectory;
+  readonly #board: ProblemBoard;
+  readonly #keepers = new Map<string, RedisLeaseKeeper>();
+  readonly #watched = new Map<string, Watched>();
+  readonly #cached = new Map<string, readonly Instance[]>();
+  readonly #cacheWriter: ListCacheWriter | null;
+  #cancelExpiry: () => void = () => undefined;
+  #closed = false;
+
+  constructor(options: RedisRegistryOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? Math.random;
+    this.#board = new ProblemBoard(options.onProblem ?? (() => undefined));
+    const { address, ca, sentinelPassword, timeoutMs, prefix, sweepMs, maxInstances, cacheFile } = options;
+    let open = (): void => undefined;
+    this.opened = new Promise((resolve) => (open = resolve));
+    this.#client = new RedisClient({
+      ...{ address, ca, sentinelPassword, timeoutMs, random: this.#random },
+      onHealth: (problem) => this.#board.set('redis', problem),
+      onMessage: (channel, text) => this.#directory.told(channel, text),
+      onNotifying: () => {
+        open();
+        this.#directory.readAll();
+      },
+    });
+    this.#clock.after(timeoutMs, () => {
+      open();
+      this.#client.probe();
+    });
+    this.#directory = new RedisDirectory({
+      ...{ client: this.#client, prefix, sweepMs, maxInstances, clock: this.#clock, random: this.#random },
+      onChange: (list) => this.#changed(list),
+      problem: (source, text) => this.#board.set(source, text),
+    });
+    this.#readCache();
+    this.#cacheWriter =
+      cacheFile === null
+        ? null
+        : new ListCacheWriter(
+            cacheFile,
+            this.#clock,
+            () => this.#listsToKeep(),
+            (text) => {
+              this.#board.set('cache', text);
+            },
+          );
+    this.#scheduleExpiry();
+  }
+
+  /** See {@link Registry.problem}. */
+  get problem(): string | null {
+    return this.#board.current;
+  }
+
+  /** See {@link Registry.register}. */
+  async register(claimed: Instance): Promise<Registration> {
+    const parsed = parseInstance(claimed);
+    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
+    const { instance } = parsed;
+    if (this.#closed) throw new MeshError('UNAVAILABLE', 'the registry is closed', { mayHaveRun: false });
+    const name = `${instance.service}\n${instance.id}`;
+    if (this.#keepers.has(name)) {
+      throw new MeshError('ALREADY_EXISTS', `${instance.id} is registered already`, { mayHaveRun: false });
+    }
+    const { prefix, leaseMs } = this.#options;
+    const keeper = new RedisLeaseKeeper(instance, {
+      ...{ client: this.#client, prefix, leaseMs, clock: this.#clock, random: this.#random },
+      problem: (text) => this.#board.set(`lease ${name}`, text),
+      ended: () => this.#keepers.delete(name),
+    });
+    this.#keepers.set(name, keeper);
+    await keeper.start();
+    return keeper;
+  }
+
+  /** See {@link Registry.watch}. */
+  watch(service: string, group: string | undefined, listener: InstancesListener): () => void {
+    const watched = this.#watched.get(service) ?? this.#begin(service);
+    const watch: Watch = { group, listener, told: null };
+    watched.watches.add(watch);
+    this.#tell(watch, watched.serving);
+    return () => {
+      watched.watches.delete(watch);
+      if (watched.watches.size > 0 || this.#watched.get(service) !== watched) return;
+      this.#watched.delete(service);
+      this.#directory.unfollow(service);
+      this.#remember(service, watched.serving);
+    };
+  }
+
+  /** See {@link Registry.view}. */
+  view(): RegistryView {
+    const watched = [...this.#watched];
+    const held = watched.map(([service, { protection }]) => ({ service, instances: protection.held }));
+    const lists = [...this.#directory.lists()];
+    return {
+      kind: 'redis',
+      address: this.#options.address.shown,
+      connected: this.#client.connected,
+      problem: this.problem,
+      services: watched.length,
+      instances: watched.reduce((sum, [, { serving }]) => sum + (serving?.length ?? 0), 0),
+      registered: this.#keepers.size,
+      offline: lists.reduce((sum, { offline }) => sum + offline, 0),
+      fromDisk: watched.filter(([, { fromDisk }]) => fromDisk).length,
+      protected: held.filter(({ instances }) => instances > 0),
+    };
+  }
+
+  /** See {@link Registry.close}. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelExpiry();
+    await this.#cacheWriter?.close();
+    this.#watched.clear();
+    this.#directory.close();
+    await Promise.allSettled([...this.#keepers.values()].map((keeper) => keeper.deregister()));
+    this.#client.close();
+  }
+
+  #begin(service: string): Watched {
+    if (this.#watched.size >= this.#options.maxServices) {
+      const text = `${this.#options.maxServices} services are watched already, the configured limit`;
+      throw new MeshError('RESOURCE_EXHAUSTED', text, { mayHaveRun: false });
+    }
+    const protection = new ProtectedList<Instance>(this.#options.protection);
+    const cached = this.#cached.get(service);
+    if (cached !== undefined) protection.update(byId(cached), () => false, this.#clock.monotonicMs());
+    const watched: Watched = {
+      watches: new Set(),
+      protection,
+      serving: cached ?? null,
+      fromDisk: cached !== undefined,
+    };
+    this.#watched.set(service, watched);
+    this.#directory.follow(service);
+    return watched;
+  }
+
+  #changed(list: ServiceList): void {
+    const watched = this.#watched.get(list.service);
+    if (watched === undefined) return;
+    watched.fromDisk = false;
+    watched.protection.update(list.instances(), (id) => list.hasLeft(id), this.#clock.monotonicMs());
+    this.#serve(list.service, watched, list);
+  }
+
+  #serve(service: string, watched: Watched, list: ServiceList | undefined): void {
+    const all = [...watched.protection.serving()];
+    const online = list === undefined ? all : all.filter(({ id }) => !list.isOffline(id));
+    // A watcher that takes everybody out is wrong whatever it saw.
+    const serving = online.length > 0 ? online : all;
+    serving.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    watched.serving = Object.freeze(serving);
+    this.#cached.delete(service);
+    this.#cacheWriter?.changed();
+    for (const watch of [...watched.watches]) {
+      if (watched.watches.has(watch)) this.#tell(watch, watched.serving);
+    }
+    this.#boundInstances();
+  }
+
+  #tell(watch: Watch, all: readonly Instance[] | null): void {
+    if (all === null) return;
+    const list = all.filter(({ group }) => takesIn(watch.group, group));
+    const { told } = watch;
+    if (told?.length === list.length && list.every((instance, i) => instance === told[i])) return;
+    watch.told = Object.freeze(list);
+    try {
+      watch.listener(watch.told);
+      this.#board.set('listener', null);
+    } catch (error) {
+      // One listener's fault must not keep the news from the others.
+      this.#board.set('listener', `a watcher of the registry failed: ${errorText(error)}`);
+    }
+  }
+
+  #boundInstances(): void {
+    const { maxInstances } = this.#options;
+    let total = 0;
+    for (const { serving } of this.#watched.values()) total += serving?.length ?? 0;
+    const text = `${total} instances are watched, more than limits.instances, ${maxInstances}`;
+    this.#board.set('limit', total > maxInstances ? text : null);
+  }
+
+  /** The last list of a service that nobody watches any more stays on disk, as when an agent stops. */
+  #remember(service: string, serving: readonly Instance[] | null): void {
+    if (serving === null || serving.length === 0) return;
+    const [oldest] = this.#cached.keys();
+    if (this.#cached.size >= this.#options.maxServices && oldest !== undefined) this.#cached.delete(oldest);
+    this.#cached.set(service, serving);
+    this.#cacheWriter?.changed();
+  }
+
+  #readCache(): void {
+    const { cacheFile } = this.#options;
+    const found = cacheFile === null ? null : readCachedLists(cacheFile);
+    if (found === null) return;
+    if ('wrong' in found) {
+      this.#board.set('cache', `${cacheFile} is not used: ${found.wrong}`);
+      return;
+    }
+    for (const [service, instances] of found.services) this.#cached.set(service, instances);
+  }
+
+  /** Also what was on disk and nobody asked for yet stays there. */
+  *#listsToKeep(): Generator<[string, readonly Instance[]]> {
+    yield* this.#cached;
+    for (const [service, { serving }] of this.#watched) if (serving !== null) yield [service, serving];
+  }
+
+  /** What was held long enough goes, with nothing else having changed. */
+  #scheduleExpiry(): void {
+    this.#cancelExpiry = this.#clock.after(this.#options.sweepMs, () => {
+      if (this.#closed) return;
+      const nowMs = this.#clock.monotonicMs();
+      for (const [service, watched] of this.#watched) {
+        // As long as Redis does not answer, nobody's absence means anything.
+        if (this.#client.connected && watched.protection.expire(nowMs)) {
+          this.#serve(service, watched, this.#directory.list(service));
+        }
+      }
+      this.#scheduleExpiry();
+    });
+  }
+}
+
+function byId(instances: readonly Instance[]): Map<string, Instance> {
+  return new Map(instances.map((instance) => [instance.id, instance]));
+}

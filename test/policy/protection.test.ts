@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { ProtectedList, isImplausible } from '../../src/policy/protection.js';
+
+const listOf = (...ids: string[]) => new Map(ids.map((id) => [id, id]));
+const nobody = () => false;
+const serving = (list: ProtectedList<string>) => [...list.serving()].sort().join('');
+
+describe('protection of a list', () => {
+  it.each([
+    [3, 0, 0.5, false],
+    [1, 1, 0.5, false],
+    [1, 2, 0.5, true],
+    [0, 1, 0.5, true],
+    [0, 5, 1, false],
+    [9, 1, 0, true],
+    [0, 0, 0, false],
+  ])('%i listed, %i vanished, share %f: %s', (listed, vanished, share, expected) => {
+    expect(isImplausible(listed, vanished, share)).toBe(expected);
+  });
+
+  it('lets few go at once and holds many, also when they vanish one by one', () => {
+    const list = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
+    list.update(listOf('a', 'b', 'c', 'd'), nobody, 0);
+    list.update(listOf('b', 'c', 'd'), nobody, 1);
+    expect([serving(list), list.held]).toEqual(['bcd', 0]);
+    list.update(listOf('c', 'd'), nobody, 2);
+    expect(serving(list)).toBe('cd');
+    list.update(listOf('d'), nobody, 3);
+    expect([serving(list), list.held]).toEqual(['abcd', 3]);
+  });
+
+  it('never holds those that left, and lasts until the last is back or its time is over', () => {
+    const list = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
+    list.update(listOf('a', 'b', 'c', 'd'), nobody, 0);
+    list.update(new Map(), (id) => id === 'a', 1);
+    expect(serving(list)).toBe('bcd');
+    list.update(listOf('b', 'c'), nobody, 2);
+    expect([serving(list), list.held]).toEqual(['bcd', 1]);
+    expect(list.expire(100)).toBe(false);
+    expect(list.expire(101)).toBe(true);
+    expect([serving(list), list.held]).toEqual(['bc', 0]);
+    // A new loss is judged by itself.
+    list.update(listOf('b'), nobody, 200);
+    expect(serving(list)).toBe('b');
+  });
+
+  it('a restart of everybody under other names is no loss', () => {
+    const list = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
+    list.update(listOf('a', 'b'), nobody, 0);
+    list.update(listOf('c', 'd'), nobody, 1);
+    expect(serving(list)).toBe('cd');
+  });
+});

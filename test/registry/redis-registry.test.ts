@@ -1,0 +1,293 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parseRedisUrl } from '../../src/base/redis-url.js';
+import type { RedisAddress } from '../../src/base/redis-url.js';
+import type { Instance } from '../../src/registry/instance.js';
+import { RedisClient } from '../../src/registry/redis/redis-client.js';
+import { openRedisRegistry } from '../../src/registry/redis/redis-registry.js';
+import type { RedisRegistry, RedisRegistryOptions } from '../../src/registry/redis/redis-registry.js';
+import { keysOf } from '../../src/registry/redis/service-keys.js';
+import { RedisProcess, hasRedis } from '../support/redis-process.js';
+import { until } from '../support/until.js';
+import { instanceOf } from './registry-fixture.js';
+
+const ids = (list: readonly Instance[] | undefined): string[] => (list ?? []).map(({ id }) => id);
+
+describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
+  let redis: RedisProcess;
+  let directory: string;
+  let prefix: string;
+  let open: RedisRegistry[];
+  let tests = 0;
+
+  beforeAll(async () => {
+    redis = await RedisProcess.start();
+  });
+  afterAll(() => redis.close());
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'ringside-registry-'));
+    prefix = `t${tests++}`;
+    open = [];
+  });
+  afterEach(async () => {
+    await Promise.all(open.map((registry) => registry.close()));
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  async function registryOf(change: Partial<RedisRegistryOptions> = {}): Promise<RedisRegistry> {
+    const registry = await openRedisRegistry({
+      address: parseRedisUrl(redis.url) as RedisAddress,
+      prefix,
+      timeoutMs: 1_000,
+      leaseMs: 10_000,
+      sweepMs: 200,
+      protection: { share: 0.5, holdMs: 60_000 },
+      cacheFile: null,
+      maxInstances: 10_000,
+      maxServices: 100,
+      ...change,
+    });
+    open.push(registry);
+    return registry;
+  }
+
+  /** The latest list of a service as a registry tells it. */
+  function follow(
+    registry: RedisRegistry,
+    service = 'orders',
+    group?: string,
+  ): () => readonly Instance[] | undefined {
+    let latest: readonly Instance[] | undefined;
+    registry.watch(service, group, (list) => (latest = list));
+    return () => latest;
+  }
+
+  it('tells an empty list of a service that nobody serves', async () => {
+    const list = follow(await registryOf());
+    await until('the first list', () => list() !== undefined);
+    expect(list()).toEqual([]);
+  });
+
+  it('shows what is registered to others, with every field, until it is deregistered', async () => {
+    const [near, far] = [await registryOf(), await registryOf()];
+    const list = follow(far);
+    const instance = instanceOf({ id: 'a', zone: 'east', weight: 7, metadata: { k: 'ü\n'.trim() } });
+    const registration = await near.register(instance);
+    await until('it to be seen', () => ids(list())[0] === 'a');
+    expect(list()).toEqual([instance]);
+    await registration.update({ weight: 9 });
+    await until('the change', () => list()?.[0]?.weight === 9);
+    await registration.deregister();
+    await until('it to be gone', () => list()?.length === 0);
+    // Leaving is no loss: nothing is protected.
+    expect(far.view()).toMatchObject({ protected: [], instances: 0, connected: true, problem: null });
+  });
+
+  it('tells watchers of a group that group only', async () => {
+    const registry = await registryOf();
+    const [all, blue] = [follow(registry), follow(registry, 'orders', 'blue')];
+    await registry.register(instanceOf({ id: 'a' }));
+    await registry.register(instanceOf({ id: 'b', group: 'blue' }));
+    await until('both', () => all()?.length === 2);
+    expect(ids(blue())).toEqual(['b']);
+  });
+
+  it('keeps services apart whose names look like keys, patterns or hash tags', async () => {
+    const registry = await registryOf();
+    const names = ['a', '{a}', 'a}:instances', '*', 'a b', 'ü/%7B', 'watcher', 'constructor'];
+    const lists = names.map((name) => follow(registry, name));
+    for (const service of names) await registry.register(instanceOf({ id: `of ${service}`, service }));
+    await until('all', () => lists.every((list) => list()?.length === 1));
+    expect(lists.map((list) => ids(list()))).toEqual(names.map((name) => [`of ${name}`]));
+  });
+
+  it('a newer registration of the same instance stands, and the older one lets go of it', async () => {
+    const [older, newer] = [await registryOf({ leaseMs: 1_000 }), await registryOf({ leaseMs: 1_000 })];
+    const list = follow(older);
+    const first = await older.register(instanceOf({ id: 'a', epoch: 1, port: 1001 }));
+    await newer.register(instanceOf({ id: 'a', epoch: 2, port: 1002 }));
+    await expect(older.register(instanceOf({ id: 'a', epoch: 1 }))).rejects.toMatchObject({
+      status: 'ALREADY_EXISTS',
+    });
+    const third = await registryOf();
+    await expect(third.register(instanceOf({ id: 'a', epoch: 1 }))).rejects.toMatchObject({
+      status: 'ALREADY_EXISTS',
+    });
+    await until('the older one to notice', () => /newer process/.test(older.problem ?? ''));
+    await first.deregister();
+    await until('the newer one', () => list()?.[0]?.port === 1002);
+    expect(older.problem).toBeNull();
+  });
+
+  it('ends the lease of an agent that is gone, and keeps that of one that lives', async () => {
+    const near = await registryOf();
+    const list = follow(near);
+    for (const id of ['a', 'b', 'c']) await near.register(instanceOf({ id }));
+    await leaveBehind(instanceOf({ id: 'dead' }), 1_000);
+    await until('all four', () => list()?.length === 4);
+    await until('three', () => list()?.length === 3);
+    expect(ids(list())).toEqual(['a', 'b', 'c']);
+  });
+
+  /** Leaves an instance behind, as an agent does that registered it and died. */
+  async function leaveBehind(instance: Instance, leaseMs: number): Promise<void> {
+    const client = new RedisClient({ address: parseRedisUrl(redis.url) as RedisAddress, timeoutMs: 1_000 });
+    await until('a connection', () => client.connected);
+    const keys = keysOf(prefix, instance.service);
+    await client.run('ringsideRegister', keys, instance.id, '1', JSON.stringify(instance), leaseMs);
+    client.close();
+  }
+
+  it('finds what a lost notification said', async () => {
+    const [near, far] = [await registryOf(), await registryOf()];
+    const list = follow(far);
+    await near.register(instanceOf({ id: 'a' }));
+    await until('the first', () => list()?.length === 1);
+    const channel = `${prefix}:{orders}:changes`;
+    // A writer that tells nobody, as when a notification is lost.
+    const json = JSON.stringify(instanceOf({ id: 'b' }));
+    await redis.ask('hset', `${prefix}:{orders}:instances`, 'b', `1 ${json}`);
+    await redis.ask('zadd', `${prefix}:{orders}:leases`, 1e15, 'b');
+    await redis.ask('hincrby', `${prefix}:{orders}:meta`, 'v', 1);
+    await until('the second', () => list()?.length === 2);
+    // A notification out of order, and one that is garbage, do no harm.
+    await redis.ask('publish', channel, '1 2 + {"id":"x"}');
+    await redis.ask('publish', channel, 'garbage');
+    await until('nothing to change', () => list()?.length === 2);
+  });
+
+  it('an instance that is garbage is left out and named', async () => {
+    const registry = await registryOf();
+    const list = follow(registry);
+    await registry.register(instanceOf({ id: 'a' }));
+    await redis.ask('hset', `${prefix}:{orders}:instances`, 'bad', '1 {"id":');
+    await redis.ask(
+      'hset',
+      `${prefix}:{orders}:instances`,
+      'worse',
+      `1 ${JSON.stringify({ ...instanceOf({ id: 'worse' }), host: 'no address' })}`,
+    );
+    await redis.ask('hincrby', `${prefix}:{orders}:meta`, 'v', 1);
+    await until('the problem', () => registry.problem?.includes('an instance of orders in Redis is wrong'));
+    expect(ids(list())).toEqual(['a']);
+  });
+
+  it('a flushed Redis empties nothing, says what is held, and gets everything back', async () => {
+    const [near, far] = [await registryOf({ leaseMs: 3_000 }), await registryOf()];
+    const list = follow(far);
+    const seen = new Set<number>();
+    far.watch('orders', undefined, (instances) => seen.add(instances.length));
+    for (const id of ['a', 'b', 'c']) await near.register(instanceOf({ id }));
+    await until('all', () => list()?.length === 3);
+    seen.clear();
+    await redis.ask('flushall');
+    await until('the protection', () => far.view().protected.length === 1);
+    expect(far.view().protected).toEqual([{ service: 'orders', instances: 3 }]);
+    await until(
+      'the owners to write again',
+      async () => (await redis.ask('hlen', `${prefix}:{orders}:instances`)) === 3,
+    );
+    await until('the end of the protection', () => far.view().protected.length === 0);
+    expect(ids(list())).toEqual(['a', 'b', 'c']);
+    expect([...seen].filter((length) => length !== 3)).toEqual([]);
+  });
+
+  it('what is held goes when its time is over', async () => {
+    const far = await registryOf({ protection: { share: 0.5, holdMs: 700 } });
+    const list = follow(far);
+    await leaveBehind(instanceOf({ id: 'a' }), 60_000);
+    await until('it', () => list()?.length === 1);
+    await redis.ask('flushall');
+    await until('it to be held', () => far.view().protected.length === 1);
+    await until('it to be gone', () => list()?.length === 0);
+  });
+
+  it('accepts instances while Redis is down, starts from disk, and catches up', async () => {
+    const cacheFile = join(directory, 'lists.json');
+    const own = await RedisProcess.start();
+    try {
+      const address = parseRedisUrl(own.url) as RedisAddress;
+      const near = await registryOf({ address, leaseMs: 3_000 });
+      const far = await registryOf({ address, cacheFile });
+      const list = follow(far);
+      await near.register(instanceOf({ id: 'a', zone: 'east' }));
+      await until('it', () => list()?.length === 1);
+      await far.close();
+      await own.kill();
+      await until('the trouble to be named', () => near.problem?.includes(String(own.port)));
+
+      const again = await registryOf({ address, cacheFile });
+      const cached = follow(again);
+      expect(cached()).toMatchObject([{ id: 'a', zone: 'east' }]);
+      expect(again.view()).toMatchObject({ connected: false, fromDisk: 1 });
+      await until('the trouble to be named', () => again.problem?.includes(String(own.port)));
+      // Not refused: written when Redis is there.
+      const late = await again.register(instanceOf({ id: 'late' }));
+      expect(late.instance.id).toBe('late');
+      await own.up();
+      await until('both', () => ids(cached()).join() === 'a,late');
+      await until('all to be well', () => near.problem === null && again.problem === null);
+      expect(again.view()).toMatchObject({ connected: true, fromDisk: 0 });
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await own.close();
+    }
+  });
+
+  it('does not use a file that is no good, and says so', async () => {
+    const cacheFile = join(directory, 'lists.json');
+    writeFileSync(cacheFile, '{"format":');
+    const registry = await registryOf({ cacheFile });
+    expect(registry.problem).toContain(cacheFile);
+    const list = follow(registry);
+    await registry.register(instanceOf({ id: 'a' }));
+    await until('it', () => list()?.length === 1);
+    await until('the file to be good', () => readFileSync(cacheFile, 'utf8').includes('"a"'));
+    expect(registry.problem).toBeNull();
+  });
+
+  it.each([
+    ['a wrong password', ['--requirepass', 'secret'], 'NOAUTH'],
+    ['no memory', ['--maxmemory', '1'], 'OOM'],
+    ['a replica of nobody', ['--replicaof', '127.0.0.1', '1'], 'MASTERDOWN|READONLY|LOADING'],
+  ])('%s: says so and goes on', async (_what, options, said) => {
+    const own = await RedisProcess.start(options);
+    try {
+      const registry = await registryOf({ address: parseRedisUrl(own.url) as RedisAddress });
+      const list = follow(registry);
+      await registry.register(instanceOf({ id: 'a' }));
+      await until('the trouble', () => new RegExp(said).test(registry.problem ?? ''));
+      expect(list()).toBeUndefined();
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await own.close();
+    }
+  });
+
+  it('uses a user and a password, from the URL or beside it', async () => {
+    const own = await RedisProcess.start(['--requirepass', 'pass/word']);
+    try {
+      const registry = await registryOf({
+        address: parseRedisUrl(`redis://:pass%2Fword@127.0.0.1:${own.port}/3`) as RedisAddress,
+      });
+      const list = follow(registry);
+      await registry.register(instanceOf({ id: 'a' }));
+      await until('it', () => list()?.length === 1);
+      expect(registry.problem).toBeNull();
+      expect(registry.view().address).toBe(`redis://127.0.0.1:${own.port}/3`);
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await own.close();
+    }
+  });
+
+  it('refuses more services than the limit, and names it', async () => {
+    const registry = await registryOf({ maxServices: 1 });
+    const end = registry.watch('one', undefined, () => undefined);
+    expect(() => registry.watch('two', undefined, () => undefined)).toThrow(/1 services are watched already/);
+    end();
+    expect(() => registry.watch('two', undefined, () => undefined)).not.toThrow();
+  });
+});

@@ -1,0 +1,107 @@
+// A real redis-server for one test or one file of tests, on a free port, in a directory of its own. Where the binary is missing, tests that
+// need one are skipped, and that is said.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import type { ChildProcess } from 'node:child_process';
+import { inTime, until } from './until.js';
+
+/** Whether there is a redis-server to start. */
+export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
+if (!hasRedis) console.warn('redis-server is not installed: tests that need it are SKIPPED');
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Whether something answers an inline PING there, be it with an error. */
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1' }, () => socket.write('PING\r\n'));
+    const end = (answered: boolean): void => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket
+      .on('data', () => end(true))
+      .on('error', () => end(false))
+      .on('close', () => end(false));
+  });
+}
+
+/** See the file's head. */
+export class RedisProcess {
+  readonly directory = mkdtempSync(join(tmpdir(), 'ringside-redis-'));
+  #child: ChildProcess | undefined;
+  #ended: Promise<void> = Promise.resolve();
+
+  private constructor(
+    readonly port: number,
+    private readonly options: readonly string[],
+  ) {}
+
+  /** Starts one; `options` are arguments as in a configuration file, such as `['--requirepass', 'x']`. */
+  static async start(options: readonly string[] = []): Promise<RedisProcess> {
+    const redis = new RedisProcess(await freePort(), options);
+    await redis.up();
+    return redis;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it again on the same port. Nothing is kept on disk: it is empty. */
+  async up(): Promise<void> {
+    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const child = spawn('redis-server', [...args, '--dir', this.directory, ...this.options], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    this.#child = child;
+    this.#ended = new Promise((resolve) => child.on('exit', () => resolve()));
+    await until('redis-server to answer', () => answers(this.port));
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await inTime('the end of redis-server', this.#ended);
+  }
+
+  /** Sends one command over a connection of its own. */
+  async ask(command: string, ...args: (string | number)[]): Promise<unknown> {
+    const client = new Redis({
+      port: this.port,
+      host: '127.0.0.1',
+      lazyConnect: true,
+      retryStrategy: () => null,
+      maxRetriesPerRequest: 0,
+      enableReadyCheck: false,
+    });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      return await client.call(command, ...args);
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
