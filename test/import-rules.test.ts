@@ -33,6 +33,7 @@ const heights: Record<string, number> = {
   native: 2,
   sdk: 2,
   agent: 2,
+  watcher: 2,
   handoff: 2,
   admin: 3,
   cli: 4,

@@ -9,6 +9,7 @@ import type { DemoOptions } from './demo/run-demo.js';
 import type { DoctorCommandOptions } from './doctor/run-doctor.js';
 import type { CallCommandOptions } from './run-call.js';
 import type { ServeEchoOptions } from './run-serve-echo.js';
+import type { WatcherCommandOptions } from './run-watcher.js';
 import type { TopOptions } from './top/run-top.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -111,6 +112,25 @@ program
   });
 
 program
+  .command('watcher')
+  .description(
+    'Probe every instance in a Redis registry; take out what does not answer, put back what does. Run two: one is active.',
+  )
+  .requiredOption('-r, --registry <url>', 'where Redis is: redis://, redis+sentinel://, redis+cluster://')
+  .option('--ca-file <file>', "PEM file with the authorities for Redis' certificate")
+  .option('--prefix <text>', "first part of the registry's keys", 'ringside')
+  .option('--interval <ms>', 'time between two rounds', positiveNumber, 1000)
+  .option('--timeout <ms>', 'how long an answer may take', positiveNumber, 1000)
+  .option('--failures <n>', 'failures in a row before an instance is taken out', positiveNumber, 3)
+  .option('--successes <n>', 'successes in a row before it is put back', positiveNumber, 2)
+  .option('--max-share <share>', 'share that may be out at once, of a service and of all', share, 0.5)
+  .option('--lease <ms>', 'how long after its death the active watcher is replaced', positiveNumber, 3000)
+  .action(async (options: WatcherCommandOptions) => {
+    const { runWatcher } = await import('./run-watcher.js');
+    await runWatcher(options);
+  });
+
+program
   .command('demo')
   .description(
     'The main job on real processes: two agents and two applications, measured beside a direct connection.',
@@ -138,6 +158,12 @@ function positiveNumber(text: string): number {
   const number = Number(text);
   if (!(number > 0 && Number.isFinite(number)))
     throw new InvalidArgumentError('It must be a number above 0.');
+  return number;
+}
+
+function share(text: string): number {
+  const number = Number(text);
+  if (!(number >= 0 && number < 1)) throw new InvalidArgumentError('It must be a number from 0 to below 1.');
   return number;
 }
 
