@@ -93,6 +93,15 @@ class ClusterTable {
     }
   }
 
+  /// The slot of an instance that some cluster names, or UINT32_MAX.
+  uint32_t find_instance(uint64_t id) const {
+    const auto it = by_id_.find(id);
+    return it == by_id_.end() ? UINT32_MAX : it->second;
+  }
+  template <typename Visit>
+  void for_each_instance(Visit visit) const {
+    for (const auto& [id, slot] : by_id_) visit(instances_[slot]);
+  }
   uint32_t size() const { return static_cast<uint32_t>(clusters_.size()); }
   uint32_t capacity() const { return max_clusters_; }
   template <typename Visit>

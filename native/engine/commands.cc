@@ -22,6 +22,10 @@ enum class CommandType : uint8_t {
   kAwaitIdle = 10,
   kCloseListener = 11,
   kSetTimeouts = 12,
+  kOfferHandoff = 13,
+  kRefuseHandoff = 14,
+  kTakeOver = 15,
+  kTakeOverReady = 16,
 };
 
 Direction read_direction(ByteReader* in) { return in->u8() == 0 ? Direction::kOutbound : Direction::kInbound; }
@@ -144,6 +148,23 @@ std::optional<Command> read_command(uint8_t type, ByteReader* in) {
       command.max_ms = in->u32();
       return command;
     }
+    case CommandType::kOfferHandoff: {
+      OfferHandoff command;
+      command.blob = in->text();
+      command.freeze_ms = in->u32();
+      return command;
+    }
+    case CommandType::kRefuseHandoff:
+      return RefuseHandoff{in->text()};
+    case CommandType::kTakeOver: {
+      TakeOver command;
+      command.path = in->text();
+      command.text = in->text();
+      command.deadline_ms = in->u32();
+      return command;
+    }
+    case CommandType::kTakeOverReady:
+      return TakeOverReady{};
   }
   return std::nullopt;
 }

@@ -89,8 +89,26 @@ struct AddListener {
   UniqueFd fd;
 };
 
+/// Lets the process that asked take over: `blob` is what it must know beforehand, `freeze_ms` how long it may keep this engine waiting.
+struct OfferHandoff {
+  std::string blob;
+  uint32_t freeze_ms = 0;
+};
+struct RefuseHandoff {
+  std::string text;
+};
+/// Asks the agent behind a takeover socket for everything it has; `text` names this software.
+struct TakeOver {
+  std::string path;
+  std::string text;
+  uint32_t deadline_ms = 0;
+};
+/// The clusters and flows for what comes are made.
+struct TakeOverReady {};
+
 using Command = std::variant<SetCluster, RemoveCluster, SetService, SetFlow, RemoveService, Resolve, CloseLink, GoAway,
-                             ReadStats, AwaitIdle, CloseListener, SetTimeouts, AddListener>;
+                             ReadStats, AwaitIdle, CloseListener, SetTimeouts, AddListener, OfferHandoff,
+                             RefuseHandoff, TakeOver, TakeOverReady>;
 
 /// Appends the batch's commands to `out`, or says what is wrong with it and leaves `out` alone.
 Result<Unit> decode_commands(const uint8_t* bytes, size_t n, std::vector<Command>* out);

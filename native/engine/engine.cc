@@ -14,7 +14,7 @@ namespace ringside {
 namespace {
 
 // epoll's data: what kind of descriptor in the upper byte, a handle or a slot below.
-enum Tag : uint64_t { kTagWake = 0, kTagListener = 1, kTagSocket = 2, kTagDoorbell = 3 };
+enum Tag : uint64_t { kTagWake = 0, kTagListener = 1, kTagSocket = 2, kTagDoorbell = 3, kTagHandoff = 4 };
 constexpr int kTagShift = 56;
 constexpr int kEventsPerWait = 256;
 constexpr int kUnreportedWaitMs = 20;
@@ -65,6 +65,7 @@ void Engine::turn(int max_wait_ms) {
   expire_timers();
   finish_turn();
   publish_events();
+  if (giver_ || taker_) end_handoff_turn();
 }
 
 int Engine::wait_ms(int max_wait_ms) const {
@@ -102,6 +103,11 @@ void Engine::wait_and_read(int max_wait_ms) {
       continue;
     }
     if (tag == kTagWake) continue;
+    if (tag == kTagHandoff) {
+      if (giver_) giver_->on_readable();
+      if (taker_) taker_->on_readable();
+      continue;
+    }
     Link* link = find_link(Handle::unpack(rest));
     if (link == nullptr || link->closing_soon) continue;
     if (link->state == LinkState::kConnecting) {
@@ -243,6 +249,10 @@ void Engine::expire_timers() {
       case TimerKind::kGoAway:
         go_away_settled(node->slot);
         break;
+      case TimerKind::kHandoff:
+        if (giver_ && node == &giver_->timer) giver_->expire();
+        if (taker_ && node == &taker_->timer) taker_->expire();
+        break;
     }
   }
 }
@@ -288,6 +298,7 @@ bool Engine::on_frame(Link* link, Frame& frame) {
 void Engine::apply(std::vector<Command> commands) {
   now_ns_ = clock_->now_ns();
   for (Command& command : commands) {
+    if (let_go_ && !std::holds_alternative<ReadStats>(command)) continue;  // what it is about is another process's now
     std::visit([this](auto& c) { on_command(c); }, command);
   }
   finish_turn();

@@ -8,6 +8,7 @@
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
 //   decide.cc         snapshots, flows and verdicts from TypeScript
 //   report.cc         events and statistics for TypeScript
+// and a process hands its engine over to the next in handoff_*.cc.
 #pragma once
 
 #include <array>
@@ -24,6 +25,8 @@
 #include "native/engine/commands.h"
 #include "native/engine/events.h"
 #include "native/engine/flow_table.h"
+#include "native/engine/handoff.h"
+#include "native/engine/handoff_state.h"
 #include "native/engine/options.h"
 #include "native/engine/parked.h"
 #include "native/engine/pending.h"
@@ -83,12 +86,25 @@ class Engine final : public FrameSink, public InstanceHooks {
   /// Counts a change of the thread's scheduling class.
   void count_scheduling(bool batch) { batch ? counters_.batch_begun++ : counters_.batch_ended++; }
 
+  /// What another engine needs to go on with everything; between two turns. Changes nothing.
+  EngineState export_state();
+  /// Takes over what another engine exported; this one has clusters and flows but has served nothing yet. On an error it is of no use any
+  /// more. Nothing that is shared with other processes changes before resume_imported().
+  Result<Unit> import_state(EngineState& state, DescriptorStore* descriptors);
+  /// Begins to serve what was imported.
+  void resume_imported();
+  /// Another process goes on with everything: closes descriptors without a word on any of them.
+  void let_go();
+
   // FrameSink, InstanceHooks
   bool on_frame(Link* link, Frame& frame) override;
   uint32_t acquire_upstream(const std::string& address) override { return upstreams_.acquire(address); }
   void release_upstream(uint32_t upstream) override;
 
  private:
+  friend class HandoffGiver;
+  friend class HandoffTaker;
+
   struct Listener {
     uint32_t id = 0;
     LinkKind kind = LinkKind::kTcp;
@@ -192,6 +208,10 @@ class Engine final : public FrameSink, public InstanceHooks {
   void on_command(CloseListener& command);
   void on_command(SetTimeouts& command);
   void on_command(AddListener& command);
+  void on_command(OfferHandoff& command);
+  void on_command(RefuseHandoff& command);
+  void on_command(TakeOver& command);
+  void on_command(TakeOverReady& command);
   void resolve_one(uint32_t parked, Resolve& verdict);
   void carry_out(Link* link, Frame& frame, const Waited& waited, const Resolve& verdict);
   void replace_header(Frame* frame, std::string_view header);
@@ -207,6 +227,20 @@ class Engine final : public FrameSink, public InstanceHooks {
   void report_stats(uint32_t id);
   void report_idle_if_asked();
   void publish_events();
+
+  // handoff_export.cc, handoff_import.cc, handoff_give.cc, handoff_take.cc
+  MovedLink export_link(const Link& link) const;
+  PendingState export_pending(uint32_t slot, uint32_t flow_place);
+  Result<Unit> import_listener(const ListenerState& state, DescriptorStore* descriptors);
+  Result<Unit> import_link(MovedLink& moved, DescriptorStore* descriptors);
+  void adopt_upstream(Link* link, const std::string& address);
+  Result<Unit> poll_imported(Link* link);
+  void import_accounts(const EngineState& state);
+  Result<Unit> import_pendings(const EngineState& state);
+  void resume_parked(const ParkedState& parked);
+  void accept_successor(UniqueFd fd);
+  void end_handoff_turn();
+  void report_taken_over(double freeze_us);
 
   EngineOptions options_;
   const Clock* clock_;
@@ -247,6 +281,11 @@ class Engine final : public FrameSink, public InstanceHooks {
   std::vector<uint32_t> idle_questions_;
   bool listeners_paused_ = false;
   int64_t listeners_resume_ns_ = 0;
+
+  std::unique_ptr<HandoffGiver> giver_;
+  std::unique_ptr<HandoffTaker> taker_;
+  std::vector<ParkedState> imported_parked_;  // until resume_imported()
+  bool let_go_ = false;
 
   EventBatch events_;
   uint32_t records_in_batch_ = 0;

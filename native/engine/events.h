@@ -22,6 +22,11 @@ enum class EventType : uint8_t {
   kIdle = 6,
   kRecord = 7,
   kListenerProblem = 8,
+  kHandoffAsked = 9,
+  kHandoffOffered = 10,
+  kHandedOver = 11,
+  kTakenOver = 12,
+  kHandoffFailed = 13,
 };
 
 /// Builds a batch: each event is its type, a u32 length and the payload.

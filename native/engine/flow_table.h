@@ -92,6 +92,11 @@ class FlowTable {
     Flow& flow = flows_[ref.slot];
     return flow.live && flow.generation == ref.generation ? &flow : nullptr;
   }
+  /// The flow with this whole key (Flow::key), or a reference that get() knows nothing behind.
+  FlowRef find(std::string_view key) const {
+    const uint32_t slot = find_flow(key);
+    return slot == UINT32_MAX ? FlowRef{} : FlowRef{slot, flows_[slot].generation};
+  }
   uint32_t size() const { return live_flows_; }
   uint32_t capacity() const { return max_flows_; }
   uint64_t evictions() const { return evictions_; }

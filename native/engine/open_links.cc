@@ -67,6 +67,10 @@ void Engine::accept_all(uint32_t listener_slot) {
       }
       return;
     }
+    if (listener.role == LinkRole::kSuccessor) {
+      accept_successor(std::move(fd));
+      continue;
+    }
     if (free_links_.empty() && links_.size() >= options_.max_links) {
       counters_.links_refused++;
       turn_away(fd.get(), "the table of links is full (limits.links)");

@@ -7,7 +7,12 @@
 
 namespace ringside {
 
-PendingTable::PendingTable(uint32_t capacity, uint64_t seed) : slots_(capacity), seed_(seed) {
+PendingTable::PendingTable(uint32_t capacity, uint64_t seed) : seed_(seed) { grow(capacity); }
+
+void PendingTable::grow(uint32_t capacity) {
+  if (capacity <= slots_.size() && !slots_.empty()) return;
+  slots_.resize(capacity);
+  free_.clear();
   index_.assign(std::bit_ceil(std::max<size_t>(16, size_t{capacity} * 2)), kNoPending);
   index_mask_ = index_.size() - 1;
   free_.reserve(capacity);
@@ -26,6 +31,13 @@ uint32_t PendingTable::open(Handle downstream, uint64_t downstream_id, PendingLi
   if (free_.empty()) return kNoPending;
   const uint32_t slot = free_.back();
   free_.pop_back();
+  if (slots_[slot].generation < lowest_generation_) slots_[slot].generation = lowest_generation_;
+  highest_generation_ = std::max(highest_generation_, slots_[slot].generation);
+  enter(slot, downstream, downstream_id, down);
+  return slot;
+}
+
+void PendingTable::enter(uint32_t slot, Handle downstream, uint64_t downstream_id, PendingList* down) {
   Pending& p = slots_[slot];
   p.live = true;
   p.attempt = 0;
@@ -44,7 +56,19 @@ uint32_t PendingTable::open(Handle downstream, uint64_t downstream_id, PendingLi
   down->count++;
   live_++;
   index_insert(slot);
-  return slot;
+}
+
+bool PendingTable::restore(uint32_t slot, uint32_t generation, Handle downstream, uint64_t downstream_id, PendingList* down) {
+  if (slot >= slots_.size() || slots_[slot].live) return false;
+  slots_[slot].generation = generation;
+  enter(slot, downstream, downstream_id, down);
+  return true;
+}
+
+void PendingTable::restored(uint32_t generation) {
+  highest_generation_ = std::max(highest_generation_, generation);
+  lowest_generation_ = generation == UINT32_MAX ? 1 : generation + 1;
+  std::erase_if(free_, [this](uint32_t slot) { return slots_[slot].live; });
 }
 
 void PendingTable::attach_upstream(uint32_t slot, Handle upstream, PendingList* up) {

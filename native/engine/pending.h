@@ -61,6 +61,16 @@ class PendingTable {
   /// Takes it off both lists (null for a link that is gone) and frees it. The caller has disarmed the timer.
   void close(uint32_t slot, PendingList* down, PendingList* up);
 
+  /// Makes room for ids of a table that was larger; for an empty table.
+  void grow(uint32_t capacity);
+  /// Takes over a pending under the id it has, on its sender's list. False: that slot is taken or not there.
+  bool restore(uint32_t slot, uint32_t generation, Handle downstream, uint64_t downstream_id, PendingList* down);
+  /// After the last restore(): what is opened from now on has a generation above `generation`, so that replies to what ended before
+  /// stay stale.
+  void restored(uint32_t generation);
+  /// The highest that was ever in use here.
+  uint32_t highest_generation() const { return highest_generation_; }
+
   Pending& at(uint32_t slot) { return slots_[slot]; }
   /// The pending that a reply names, or kNoPending.
   uint32_t find_reply(uint64_t request_id) const {
@@ -77,6 +87,7 @@ class PendingTable {
   uint32_t capacity() const { return static_cast<uint32_t>(slots_.size()); }
 
  private:
+  void enter(uint32_t slot, Handle downstream, uint64_t downstream_id, PendingList* down);
   uint64_t hash(Handle downstream, uint64_t downstream_id) const;
   void index_insert(uint32_t slot);
   void index_erase(uint32_t slot);
@@ -87,6 +98,8 @@ class PendingTable {
   uint64_t index_mask_;
   uint64_t seed_;
   uint32_t live_ = 0;
+  uint32_t highest_generation_ = 1;
+  uint32_t lowest_generation_ = 1;  // that a fresh pending may have
 };
 
 }  // namespace ringside

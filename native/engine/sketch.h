@@ -18,6 +18,12 @@ class Sketch {
     count_++;
     sum_us_ += static_cast<double>(value_ns) / 1000.0;
   }
+  /// Adds what another sketch counted; the caller has made sure of `bucket`.
+  void add_bucket(uint32_t bucket, uint32_t count) {
+    counts_[bucket] += count;
+    count_ += count;
+  }
+  void add_sum_us(double sum_us) { sum_us_ += sum_us; }
   uint64_t count() const { return count_; }
   double sum_us() const { return sum_us_; }
   uint32_t at(uint32_t bucket) const { return counts_[bucket]; }

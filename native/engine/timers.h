@@ -9,7 +9,7 @@
 
 namespace ringside {
 
-enum class TimerKind : uint8_t { kPending, kParked, kLink, kGoAway };
+enum class TimerKind : uint8_t { kPending, kParked, kLink, kGoAway, kHandoff };
 
 struct TimerNode {
   int64_t deadline_ns = 0;

@@ -63,7 +63,13 @@ class Upstreams {
     free_.push_back(slot);
     return true;
   }
+  /// The slot of an address that some instance names, or UINT32_MAX.
+  uint32_t find(const std::string& address) const {
+    const auto it = by_address_.find(address);
+    return it == by_address_.end() ? UINT32_MAX : it->second;
+  }
   Upstream& at(uint32_t slot) { return slots_[slot]; }
+  const Upstream& at(uint32_t slot) const { return slots_[slot]; }
 
   void connected(uint32_t slot) {
     slots_[slot].failures = 0;

@@ -32,9 +32,11 @@ bool Engine::on_reply(Link* link, Frame& frame) {
   counters_.replies++;
   const int64_t latency_ns = now_ns_ - p.started_ns;
   const Handle downstream = p.downstream;
-  Instance& instance = clusters_.instance(p.instance);
-  const float latency_us = static_cast<float>(latency_ns) / 1000.0f;
-  instance.latency_us += (latency_us - instance.latency_us) / 16.0f;
+  if (p.instance != UINT32_MAX) {
+    Instance& instance = clusters_.instance(p.instance);
+    const float latency_us = static_cast<float>(latency_ns) / 1000.0f;
+    instance.latency_us += (latency_us - instance.latency_us) / 16.0f;
+  }
 
   patch_request_id(frame.head, p.downstream_id);
   const uint64_t downstream_id = p.downstream_id;
@@ -211,8 +213,10 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   const uint32_t cluster = p.cluster;  // not the flow's: a filter may have sent it elsewhere, and the flow may be gone
   // Not counted: the request goes on.
   timers_.clear(&p.timer);
-  clusters_.instance(p.instance).failures++;
-  clusters_.finish(p.instance);
+  if (p.instance != UINT32_MAX) {
+    clusters_.instance(p.instance).failures++;
+    clusters_.finish(p.instance);
+  }
   pending_.close(slot, &down->down, &link->up);
   forward(downstream, frame, flow_ref, cluster, deadline_ns, started_ns, attempt);
 }

@@ -17,7 +17,8 @@ enum class LinkKind : uint8_t { kShm = 0, kUnix = 1, kTcp = 2 };
 enum class LinkRole : uint8_t {
   kApp = 0,      // an application of this agent
   kPeer = 1,     // another agent that connected to us
-  kUpstream = 2  // another agent that we connected to
+  kUpstream = 2,  // another agent that we connected to
+  kSuccessor = 3  // a new process of this agent, which takes over; of listeners only
 };
 enum class LinkState : uint8_t {
   kConnecting,  // connect() under way

@@ -31,6 +31,21 @@ ShmLink::~ShmLink() {
   if (peer_closed || condemned) segment_.punch_out();
 }
 
+bool ShmLink::restore(uint64_t in_position, uint64_t out_position, std::string_view queue) {
+  if (in_position % shm::kRecordAlignment != 0 || !out_.restore(out_position)) return false;
+  in_.restore(in_position);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(queue.data());
+  for (size_t at = 0; at < queue.size();) {
+    FixedPart fixed;
+    const char* problem = nullptr;
+    if (split_frame(bytes + at, queue.size() - at, &fixed, &problem) != Split::kFrame) return false;
+    queued_record_bytes_ += shm::record_bytes(frame_bytes(fixed));
+    at += frame_bytes(fixed);
+  }
+  queue_.push(queue.data(), queue.size());
+  return true;
+}
+
 ReadResult ShmLink::read(FrameSink* sink, size_t budget_bytes) {
   size_t taken = 0;
   RecordView record;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "native/fd/unique_fd.h"
@@ -33,6 +34,17 @@ class ShmLink final : public Link {
   size_t outbound_bytes() const override { return queue_.size(); }
   int socket_fd() const override { return socket_.get(); }
   int doorbell_fd() const override { return doorbells_.eventfd.get(); }
+
+  // For a handoff, between two turns.
+  int segment_fd() const { return segment_.fd(); }
+  int pipe_fd() const { return doorbells_.pipe_write.get(); }
+  uint32_t segment_ring_bytes() const { return segment_.ring_bytes(); }
+  uint64_t in_position() const { return in_.position(); }
+  uint64_t out_position() const { return out_.position(); }
+  const OutQueue& queue() const { return queue_; }
+  /// Continues rings that were handed over at those positions, with the whole frames that found no room. False: the app's own
+  /// position makes no sense, or the queue is not made of frames.
+  bool restore(uint64_t in_position, uint64_t out_position, std::string_view queue);
 
  private:
   bool put(const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes);

@@ -25,6 +25,46 @@ Error system_error(const std::string& what, int error) {
   return Error{code, what + ": " + std::strerror(error)};
 }
 
+Result<Listening> listen_path(const std::string& path, int type, uint32_t mode, uint32_t group) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return Error{Code::kInvalidArgument, "the socket path is longer than " + std::to_string(sizeof address.sun_path - 1) +
+                                             " bytes, which is all a unix socket takes: " + path};
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const auto* where = reinterpret_cast<const sockaddr*>(&address);
+  UniqueFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return system_error("no socket for " + path, errno);
+  const mode_t before = umask(0177);
+  int failed = bind(fd.get(), where, sizeof address);
+  if (failed != 0 && errno == EADDRINUSE) {
+    // Connecting to a file that is no socket is refused as well, and such a file is not ours to remove.
+    struct stat found{};
+    if (lstat(path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode)) {
+      umask(before);
+      return Error{Code::kAlreadyExists, path + " is there and is no socket, so it is left alone: remove it or choose another path"};
+    }
+    const UniqueFd probe(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (connect(probe.get(), where, sizeof address) == 0 || errno != ECONNREFUSED) {
+      umask(before);
+      return Error{Code::kAlreadyExists, "another process listens on " + path};
+    }
+    unlink(path.c_str());
+    failed = bind(fd.get(), where, sizeof address);
+  }
+  const int bind_error = errno;
+  umask(before);
+  if (failed != 0) return system_error("cannot listen on " + path, bind_error);
+  if (group != UINT32_MAX && chown(path.c_str(), static_cast<uid_t>(-1), group) != 0) {
+    return system_error("cannot give " + path + " to group " + std::to_string(group), errno);
+  }
+  if (chmod(path.c_str(), mode) != 0 || listen(fd.get(), kBacklog) != 0) {
+    return system_error("cannot listen on " + path, errno);
+  }
+  return Listening{std::move(fd), 0};
+}
+
 }  // namespace
 
 Result<SocketAddress> parse_address(const std::string& text) {
@@ -81,53 +121,23 @@ Result<Listening> listen_tcp(const std::string& host, uint16_t port) {
   if (bind(fd.get(), where, address.value().bytes) != 0 || listen(fd.get(), kBacklog) != 0) {
     return system_error("cannot listen on " + text, errno);
   }
+  const uint16_t port_bound = bound_port(fd.get());
+  return Listening{std::move(fd), port_bound};
+}
+
+uint16_t bound_port(int fd) {
   SocketAddress bound;
   bound.bytes = sizeof bound.storage;
-  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound.storage), &bound.bytes);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&bound.storage), &bound.bytes);
   // sin_port and sin6_port stand at the same place.
-  const uint16_t bound_port = ntohs(reinterpret_cast<const sockaddr_in*>(&bound.storage)->sin_port);
-  return Listening{std::move(fd), bound_port};
+  return ntohs(reinterpret_cast<const sockaddr_in*>(&bound.storage)->sin_port);
 }
 
 Result<Listening> listen_unix(const std::string& path, uint32_t mode, uint32_t group) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return Error{Code::kInvalidArgument, "the socket path is longer than " + std::to_string(sizeof address.sun_path - 1) +
-                                             " bytes, which is all a unix socket takes: " + path};
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const auto* where = reinterpret_cast<const sockaddr*>(&address);
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return system_error("no socket for " + path, errno);
-  const mode_t before = umask(0177);
-  int failed = bind(fd.get(), where, sizeof address);
-  if (failed != 0 && errno == EADDRINUSE) {
-    // Connecting to a file that is no socket is refused as well, and such a file is not ours to remove.
-    struct stat found{};
-    if (lstat(path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode)) {
-      umask(before);
-      return Error{Code::kAlreadyExists, path + " is there and is no socket, so it is left alone: remove it or choose another path"};
-    }
-    const UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (connect(probe.get(), where, sizeof address) == 0 || errno != ECONNREFUSED) {
-      umask(before);
-      return Error{Code::kAlreadyExists, "another process listens on " + path};
-    }
-    unlink(path.c_str());
-    failed = bind(fd.get(), where, sizeof address);
-  }
-  const int bind_error = errno;
-  umask(before);
-  if (failed != 0) return system_error("cannot listen on " + path, bind_error);
-  if (group != UINT32_MAX && chown(path.c_str(), static_cast<uid_t>(-1), group) != 0) {
-    return system_error("cannot give " + path + " to group " + std::to_string(group), errno);
-  }
-  if (chmod(path.c_str(), mode) != 0 || listen(fd.get(), kBacklog) != 0) {
-    return system_error("cannot listen on " + path, errno);
-  }
-  return Listening{std::move(fd), 0};
+  return listen_path(path, SOCK_STREAM, mode, group);
 }
+Result<Listening> listen_successor(const std::string& path) { return listen_path(path, SOCK_SEQPACKET, 0600, UINT32_MAX); }
+
 
 Result<UniqueFd> start_connect(const SocketAddress& address) {
   UniqueFd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

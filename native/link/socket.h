@@ -30,6 +30,11 @@ Result<Listening> listen_tcp(const std::string& host, uint16_t port);
 /// Listens on a path. A socket nobody listens on any more is replaced; a live one is ALREADY_EXISTS. `group` UINT32_MAX: unchanged.
 Result<Listening> listen_unix(const std::string& path, uint32_t mode, uint32_t group);
 
+/// Listens for a successor on a path in a directory that only this user may enter: a seqpacket socket, see native/engine/handoff.h.
+Result<Listening> listen_successor(const std::string& path);
+/// The port a TCP socket is bound to.
+uint16_t bound_port(int fd);
+
 /// Starts connecting; the socket becomes writable when it is settled.
 Result<UniqueFd> start_connect(const SocketAddress& address);
 /// 0 when a started connection is established, else its errno.

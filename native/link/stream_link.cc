@@ -166,6 +166,13 @@ bool StreamLink::write_gathered() {
   return false;
 }
 
+void StreamLink::restore(std::string_view partial, std::string_view queue, uint64_t appended) {
+  partial_.assign(partial.begin(), partial.end());
+  queue_.push(queue.data(), queue.size());
+  appended_ = appended;
+  written_ = appended - queue.size();
+}
+
 const uint8_t* StreamLink::queued_frame(uint64_t end_position, size_t frame_bytes) const {
   if (end_position < frame_bytes || end_position - frame_bytes < written_ || end_position > appended_) return nullptr;
   const uint64_t offset = end_position - frame_bytes - written_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "native/link/channel.h"
@@ -33,6 +34,11 @@ class StreamLink final : public Link {
   UniqueFd release_fd() { return channel_->release_fd(); }
   /// Bytes of a frame not complete yet.
   size_t partial_bytes() const { return partial_.size(); }
+  /// The bytes of frames that are not complete yet, and those the kernel has not taken; for a handoff, between two turns.
+  const std::vector<uint8_t>& partial() const { return partial_; }
+  const OutQueue& queue() const { return queue_; }
+  /// Continues a link that was handed over: `appended` is its end_position().
+  void restore(std::string_view partial, std::string_view queue, uint64_t appended);
   bool writable_armed = false;  // the poller listens for EPOLLOUT
 
  private:

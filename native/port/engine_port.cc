@@ -164,7 +164,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
     return env.Undefined();
   }
 
-  /// listen({role: 'app' | 'peer', path, mode, group} | {role, host, port}) -> {id, port}
+  /// listen({role: 'app', path, mode, group} | {role: 'app' | 'peer', host, port} | {role: 'successor', path}) -> {id, port}
   Napi::Value listen(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (!check_open(env)) return env.Undefined();
@@ -174,8 +174,10 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
     }
     const Napi::Object spec = info[0].As<Napi::Object>();
     const bool is_unix = spec.Get("path").IsString();
+    const std::string role = spec.Get("role").ToString().Utf8Value();
     Result<Listening> listening =
-        is_unix ? listen_unix(spec.Get("path").As<Napi::String>().Utf8Value(), number_or(spec, "mode", 0600),
+        role == "successor" ? listen_successor(spec.Get("path").ToString().Utf8Value())
+        : is_unix ? listen_unix(spec.Get("path").As<Napi::String>().Utf8Value(), number_or(spec, "mode", 0600),
                               number_or(spec, "group", UINT32_MAX))
                 : listen_tcp(spec.Get("host").ToString().Utf8Value(), static_cast<uint16_t>(number_or(spec, "port", 0)));
     if (!listening) {
@@ -185,7 +187,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
     AddListener command;
     command.id = host_->next_listener++;
     command.kind = is_unix ? LinkKind::kUnix : LinkKind::kTcp;
-    command.role = spec.Get("role").ToString().Utf8Value() == "peer" ? LinkRole::kPeer : LinkRole::kApp;
+    command.role = role == "successor" ? LinkRole::kSuccessor : role == "peer" ? LinkRole::kPeer : LinkRole::kApp;
     command.fd = std::move(listening.value().fd);
     Napi::Object result = Napi::Object::New(env);
     result.Set("id", command.id);

@@ -1,6 +1,6 @@
 // The agent: engine, registry, listeners and policy put together, from start to drain. Called by the command line. What must
 // stay true: nothing is published before it can be reached, and a drain ends nothing that was accepted.
-import { mkdirSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
@@ -9,6 +9,8 @@ import { errorText } from '../base/errors.js';
 import { statusName } from '../base/status.js';
 import { diffConfig } from '../config/diff-config.js';
 import type { AgentConfig } from '../config/resolve-config.js';
+import { decodeAgentState, encodeAgentState } from '../handoff/agent-state.js';
+import type { AgentState } from '../handoff/agent-state.js';
 import { Engine } from '../native/engine.js';
 import type { EngineListener, EngineNotice, EngineOptions } from '../native/engine.js';
 import { balancerOf } from '../policy/balancer-of.js';
@@ -19,6 +21,7 @@ import { Control } from './control.js';
 import { viewOf } from './engine-view.js';
 import { Filters } from './filters.js';
 import { Inbound } from './inbound.js';
+import type { Advertised } from './inbound.js';
 import { Outbound } from './outbound.js';
 import { EngineIds, ServiceRoutes } from './service-routes.js';
 import { Upcalls } from './upcalls.js';
@@ -40,6 +43,7 @@ export class Agent {
   readonly outboundRoutes: ServiceRoutes;
   readonly inboundRoutes: ServiceRoutes;
   readonly view: AgentView;
+  readonly #ids: EngineIds;
   #config: AgentConfig;
   #filters: Filters;
   #registry!: Registry;
@@ -47,9 +51,13 @@ export class Agent {
   #inbound!: Inbound;
   #upcalls!: Upcalls;
   #ports!: AgentPorts;
-  #appListeners: EngineListener[] = [];
-  #inboundListener!: EngineListener;
-  #socketInode: number | undefined;
+  #control!: Control;
+  #appListeners: Pick<EngineListener, 'id'>[] = [];
+  /** Sockets in the file system that go with this agent. */
+  readonly #socketFiles = new Map<string, number>();
+  /** Resolves when another process has everything; this one only has to leave then. */
+  readonly handedOver: Promise<void>;
+  #onHandedOver: () => void = () => undefined;
   #registryProblem: string | null = null;
   #draining = false;
   #stopped = false;
@@ -62,8 +70,10 @@ export class Agent {
   ) {
     this.#config = config;
     this.#filters = filters;
+    this.handedOver = new Promise((resolve) => (this.#onHandedOver = resolve));
     this.engine = new Engine(engineOptions(config), (notice) => this.#onNotice(notice));
-    const ids = new EngineIds();
+    this.#ids = new EngineIds();
+    const ids = this.#ids;
     const policy = {
       balancerOf: (service: string) => balancerOf(service, this.#config.balancer),
       hasFilter: (direction: 'outbound' | 'inbound', service: string) =>
@@ -78,10 +88,27 @@ export class Agent {
    * Starts an agent; resolves when apps and other agents can connect.
    * @throws Error saying which listener, filter or directory is at fault; nothing is left behind then
    */
-  static async start(config: AgentConfig, log: Logger): Promise<Agent> {
+  static start(config: AgentConfig, log: Logger): Promise<Agent> {
+    return Agent.#begin(config, log, (agent) => agent.#start());
+  }
+
+  /**
+   * Takes over from the running agent behind `takeover.path`; resolves when this one serves and the other has let go.
+   * @param software names this process to the other one
+   * @throws Error saying why not; the other agent goes on then as if nothing had happened
+   */
+  static takeOver(config: AgentConfig, log: Logger, software: string): Promise<Agent> {
+    return Agent.#begin(config, log, (agent) => agent.#takeOver(software));
+  }
+
+  static async #begin(
+    config: AgentConfig,
+    log: Logger,
+    begin: (agent: Agent) => Promise<void>,
+  ): Promise<Agent> {
     const agent = new Agent(config, await Filters.load(config.filters), log);
     try {
-      await agent.#start();
+      await begin(agent);
     } catch (error) {
       await agent.stop();
       throw error;
@@ -143,6 +170,7 @@ export class Agent {
     if (this.#draining) return;
     this.#draining = true;
     const drainMs = this.#config.timeouts.drainMs;
+    this.engine.commands.refuseHandoff('this agent is draining');
     this.#closeAppListeners();
     await this.#inbound.deregisterAll().catch((error: unknown) => {
       this.log.warn({ error: errorText(error) }, 'could not take everything out of the registry');
@@ -154,6 +182,13 @@ export class Agent {
       new Promise<boolean>((resolve) => setTimeout(resolve, drainMs, false).unref()),
     ]);
     if (!finished) this.log.warn({ drainMs }, 'requests were still running at the end of timeouts.drainMs');
+  }
+
+  /** After `handedOver`: leaves without a word to the registry, whose leases are another process's now. */
+  leave(): void {
+    this.#stopped = true;
+    this.#outbound.close();
+    this.engine.close();
   }
 
   /** Ends everything at once; call drain() first for a graceful end. */
@@ -170,33 +205,11 @@ export class Agent {
 
   async #start(): Promise<void> {
     const config = this.#config;
-    this.#registry = await openRegistry(config.registry, config.limits, (problem) => {
-      this.#registryProblem = problem;
-      if (problem === null) this.log.info('the registry is well again');
-      else this.log.warn({ problem }, 'the registry is in trouble; the last good list serves on');
-    });
+    await this.#openRegistry();
     // From here on to the last listener nothing waits: whoever connects finds an agent that can decide.
     const { host, port } = config.inbound;
-    this.#inboundListener = this.engine.listen({ role: 'peer', host, port });
-    this.#outbound = new Outbound(this.outboundRoutes, this.#registry, config.limits.services);
-    const advertised = {
-      host: config.advertise.host,
-      port: config.advertise.port ?? this.#inboundListener.port,
-      zone: config.advertise.zone,
-    };
-    const trouble = (message: string, error: unknown): void =>
-      this.log.warn({ error: errorText(error) }, message);
-    this.#inbound = new Inbound(
-      this.engine,
-      this.inboundRoutes,
-      this.#registry,
-      config.app,
-      advertised,
-      config.limits.publications,
-      trouble,
-    );
-    const control = new Control(this.#inbound);
-    this.#upcalls = new Upcalls(this.engine, this.#outbound, this.#inbound, control, () => this.#filters);
+    const inbound = this.engine.listen({ role: 'peer', host, port });
+    this.#compose(inbound.port);
 
     let loopbackPort: number | undefined;
     if (config.loopback.enabled) {
@@ -211,26 +224,171 @@ export class Agent {
     this.#appListeners.push(
       this.engine.listen({ role: 'app', path, mode: octal, ...(group === null ? {} : { group }) }),
     );
-    this.#socketInode = statSync(path).ino;
+    this.#socketFiles.set(path, statSync(path).ino);
     this.#ports = {
-      inbound: this.#inboundListener.port,
+      inbound: inbound.port,
       ...(loopbackPort === undefined ? {} : { loopback: loopbackPort }),
     };
-    this.log.info({ socket: path, ...this.#ports, advertised }, 'the agent is ready');
+    if (config.takeover.enabled) this.#awaitSuccessor();
+    this.log.info({ socket: path, ...this.#ports, advertised: this.#advertised() }, 'the agent is ready');
+  }
+
+  async #openRegistry(): Promise<void> {
+    const { registry, limits } = this.#config;
+    this.#registry = await openRegistry(registry, limits, (problem) => {
+      this.#registryProblem = problem;
+      if (problem === null) this.log.info('the registry is well again');
+      else this.log.warn({ problem }, 'the registry is in trouble; the last good list serves on');
+    });
+  }
+
+  /** Makes what decides; `inboundPort` is where other agents reach this one. */
+  #compose(inboundPort: number): void {
+    const config = this.#config;
+    this.#ports = { inbound: inboundPort };
+    this.#outbound = new Outbound(this.outboundRoutes, this.#registry, config.limits.services);
+    const trouble = (message: string, error: unknown): void =>
+      this.log.warn({ error: errorText(error) }, message);
+    this.#inbound = new Inbound(
+      this.engine,
+      this.inboundRoutes,
+      this.#registry,
+      config.app,
+      this.#advertised(),
+      config.limits.publications,
+      trouble,
+    );
+    this.#control = new Control(this.#inbound);
+    this.#upcalls = new Upcalls(
+      this.engine,
+      this.#outbound,
+      this.#inbound,
+      this.#control,
+      () => this.#filters,
+    );
+  }
+
+  #advertised(): Advertised {
+    const { host, port, zone } = this.#config.advertise;
+    return { host, port: port ?? this.#ports.inbound, zone };
+  }
+
+  /** Nobody is harmed by an agent that cannot be upgraded, so trouble here is only told. */
+  #awaitSuccessor(): void {
+    const { path } = this.#config.takeover;
+    try {
+      const made = mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      if (made !== undefined) chmodSync(dirname(path), 0o700);
+      const { mode, uid } = statSync(dirname(path));
+      if ((mode & 0o077) !== 0 || uid !== process.getuid?.()) {
+        throw new Error(`${dirname(path)} must belong to this user and be closed to all others (chmod 700)`);
+      }
+      this.engine.listen({ role: 'successor', path });
+      this.#socketFiles.set(path, statSync(path).ino);
+    } catch (error) {
+      this.log.warn(
+        { error: errorText(error) },
+        'this agent can only be replaced by a restart: it cannot listen for a successor (takeover.path)',
+      );
+    }
+  }
+
+  /** The old process's side: what the successor must know; after it nothing of that changes. */
+  async #offerHandoff(pid: number, software: string): Promise<void> {
+    if (this.#draining) {
+      this.engine.commands.refuseHandoff('this agent is draining');
+      return;
+    }
+    this.log.info({ pid, software }, 'a new process asks to take over');
+    await this.#control.pause();
+    const { services, publications } = this.#inbound.export();
+    const { socket, inbound, loopback, takeover } = this.#config;
+    const state: AgentState = {
+      socketPath: socket.path,
+      inboundListener: { host: inbound.host, port: inbound.port, actualPort: this.#ports.inbound },
+      loopbackListener:
+        this.#ports.loopback === undefined
+          ? null
+          : { host: loopback.host, port: loopback.port, actualPort: this.#ports.loopback },
+      unusedIds: this.#ids.unused,
+      outbound: this.outboundRoutes.export(),
+      inbound: services,
+      publications,
+    };
+    this.engine.commands.offerHandoff(encodeAgentState(state), takeover.freezeMs);
+  }
+
+  async #takeOver(software: string): Promise<void> {
+    const { takeover, socket } = this.#config;
+    await this.#openRegistry();
+    const offer = await this.engine.takeOver(takeover.path, software, takeover.deadlineMs);
+    let state: AgentState;
+    try {
+      state = decodeAgentState(offer);
+      this.#checkListeners(state);
+    } catch (error) {
+      this.engine.commands.refuseHandoff(errorText(error));
+      throw error;
+    }
+    this.#compose(state.inboundListener.actualPort);
+    this.#ids.startFrom(state.unusedIds);
+    this.#outbound.adopt(state.outbound);
+    this.#inbound.adopt(state.inbound, state.publications);
+    const taken = await this.engine.takeOverReady();
+
+    this.#appListeners = taken.listeners.filter(({ role }) => role === 'app');
+    this.#ports = {
+      inbound: state.inboundListener.actualPort,
+      ...(state.loopbackListener === null ? {} : { loopback: state.loopbackListener.actualPort }),
+    };
+    for (const path of [socket.path, takeover.path]) {
+      const inode = inodeOf(path);
+      if (inode !== undefined) this.#socketFiles.set(path, inode);
+    }
+    await this.#inbound.confirm(new Set(taken.links));
+    const { freezeUs, links, pending, parked } = taken;
+    this.log.info(
+      { freezeUs, links: links.length, pending, parked, socket: socket.path, ...this.#ports },
+      'took over; the agent is ready',
+    );
+  }
+
+  /** Sockets move as they are, so this process must be meant to listen where the other one does. */
+  #checkListeners(state: AgentState): void {
+    const { socket, inbound, loopback } = this.#config;
+    const same = (a: { host: string; port: number }, b: { host: string; port: number }): boolean =>
+      a.host === b.host && a.port === b.port;
+    const changed = [
+      ...(state.socketPath === socket.path ? [] : ['socket.path']),
+      ...(same(state.inboundListener, inbound) ? [] : ['inbound']),
+      ...((
+        state.loopbackListener === null
+          ? !loopback.enabled
+          : loopback.enabled && same(state.loopbackListener, loopback)
+      )
+        ? []
+        : ['loopback']),
+    ];
+    if (changed.length > 0) {
+      throw new Error(
+        `a takeover cannot change where the agent listens, and these differ: ${changed.join(', ')}`,
+      );
+    }
   }
 
   #closeAppListeners(): void {
     for (const { id } of this.#appListeners) this.engine.commands.closeListener(id);
     this.engine.flush();
     this.#appListeners = [];
-    const { path } = this.#config.socket;
-    try {
-      // Another agent may have put its own socket there meanwhile.
-      if (this.#socketInode !== undefined && statSync(path).ino === this.#socketInode) unlinkSync(path);
-    } catch {
-      // Gone already.
+    for (const [path, inode] of this.#socketFiles) {
+      try {
+        // Another agent may have put its own socket there meanwhile.
+        if (inodeOf(path) === inode) unlinkSync(path);
+      } catch {
+        // Gone already.
+      }
     }
-    this.#socketInode = undefined;
+    this.#socketFiles.clear();
   }
 
   #onNotice(notice: EngineNotice): void {
@@ -246,6 +404,21 @@ export class Agent {
       case 'link-down':
         this.log.info({ link: notice.link, reason: notice.reason }, 'link closed');
         this.#inbound?.linkDown(notice.link);
+        break;
+      case 'handoff-asked':
+        this.#offerHandoff(notice.pid, notice.software).catch((error: unknown) =>
+          this.engine.commands.refuseHandoff(errorText(error)),
+        );
+        break;
+      case 'handed-over': {
+        const { freezeUs, links, pending, parked } = notice;
+        this.log.info({ freezeUs, links, pending, parked }, 'handed over to the new process');
+        this.#onHandedOver();
+        break;
+      }
+      case 'handoff-failed':
+        this.log.warn({ reason: notice.text }, 'the handoff failed; this agent goes on');
+        this.#control.resume();
         break;
       case 'listener-problem':
         this.log.error({ problem: notice.text }, 'a listener is in trouble; it goes on by itself');
@@ -267,6 +440,10 @@ export class Agent {
       }
     }
   }
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
 function engineOptions(config: AgentConfig): EngineOptions {

@@ -28,10 +28,32 @@ const offer = z.object({
 
 /** Answers control requests. */
 export class Control {
+  readonly #running = new Set<Promise<Verdict>>();
+  #paused: Promise<void> | undefined;
+  #resume: () => void = () => undefined;
+
   constructor(private readonly inbound: Inbound) {}
 
   /** The answer to one request of the app behind `link`; never rejects. */
   async answer(link: number, method: string, body: Buffer): Promise<Verdict> {
+    while (this.#paused !== undefined) await this.#paused;
+    const answer = this.#answer(link, method, body);
+    this.#running.add(answer);
+    return answer.finally(() => this.#running.delete(answer));
+  }
+
+  /** Lets requests that come from now on wait until resume(); resolves when those under way are answered. */
+  async pause(): Promise<void> {
+    this.#paused ??= new Promise((resolve) => (this.#resume = resolve));
+    await Promise.all(this.#running);
+  }
+
+  resume(): void {
+    this.#paused = undefined;
+    this.#resume();
+  }
+
+  async #answer(link: number, method: string, body: Buffer): Promise<Verdict> {
     try {
       return reply(await this.#run(link, method, body));
     } catch (error) {

@@ -4,9 +4,11 @@
 import { randomUUID } from 'node:crypto';
 import { MeshError } from '../base/errors.js';
 import type { Engine } from '../native/engine.js';
+import type { PublicationState, ServiceState } from '../handoff/agent-state.js';
 import { takesIn } from '../policy/endpoints-of.js';
 import { TokenBucket } from '../policy/token-bucket.js';
 import { MESH_PROTOCOL } from '../registry/instance.js';
+import type { Instance } from '../registry/instance.js';
 import type { Registration, Registry } from '../registry/registry.js';
 import type { ServiceRoutes } from './service-routes.js';
 
@@ -33,6 +35,8 @@ export interface Advertised {
   readonly zone: string;
 }
 
+/** After how long the registry is asked again to keep what another process published. */
+const keepAgainMs = 1_000;
 /** How long peers may take to acknowledge a go-away. */
 const goAwayTimeoutMs = 2_000;
 /** How long an instance that left the registry still takes requests where a go-away would say too much. */
@@ -45,6 +49,8 @@ const turnAwaysPerSecond = 10;
 /** See the file's head. */
 export class Inbound {
   readonly #publications = new Set<Publication>();
+  /** Publications of the process before this one, until their leases are kept here. */
+  readonly #adopted = new Map<Publication, Instance>();
   readonly #turningAway = new Set<string>();
   readonly #turnAways = new TokenBucket(turnAwaysPerSecond, turnAwaysPerSecond, performance.now());
 
@@ -143,6 +149,56 @@ export class Inbound {
       });
     }
     for (const service of new Set(gone.map(({ service }) => service))) this.#turnAway(service);
+  }
+
+  /** What a successor needs to go on with the publications; between control requests, see Control.pause(). */
+  export(): { services: ServiceState[]; publications: PublicationState[] } {
+    const publications = [...this.#publications].map(
+      ({ link, key, service, group, version, weight, registration }) => ({
+        ...{ link, key, service, group, version, weight },
+        instance: registration?.instance ?? null,
+      }),
+    );
+    return { services: this.routes.export(), publications };
+  }
+
+  /** Goes on with the publications of another process, which keeps them in the registry until confirm(). */
+  adopt(services: readonly ServiceState[], publications: readonly PublicationState[]): void {
+    for (const { link, key, service, group, version, weight, instance } of publications) {
+      const offer = { service, group, version, weight };
+      const publication: Publication = { ...offer, link, key, registration: undefined, ended: false };
+      this.#publications.add(publication);
+      if (instance !== null) this.#adopted.set(publication, instance);
+    }
+    for (const state of services) {
+      this.routes.add(state.service);
+      this.routes.adopt(state);
+    }
+    for (const { service } of publications) this.#send(service);
+  }
+
+  /**
+   * The other process is gone and `links` are those that came: keeps the leases of what it published from now on, and
+   * takes out what belonged to a link that ended on the way. Resolves when the registry has been told, or cannot be now.
+   */
+  async confirm(links: ReadonlySet<number>): Promise<void> {
+    for (const publication of [...this.#publications]) {
+      if (this.#adopted.has(publication) && !links.has(publication.link)) this.#forget(publication);
+    }
+    const adopted = [...this.#adopted];
+    this.#adopted.clear();
+    await Promise.all(adopted.map(([publication, instance]) => this.#keep(publication, instance)));
+  }
+
+  async #keep(publication: Publication, instance: Instance): Promise<void> {
+    try {
+      publication.registration = await this.registry.register(instance);
+      if (publication.ended) await publication.registration.deregister();
+    } catch (error) {
+      if (publication.ended) return;
+      this.onTrouble(`could not renew the lease of ${publication.service}; it is tried again`, error);
+      setTimeout(() => void this.#keep(publication, instance), keepAgainMs).unref();
+    }
   }
 
   /** Takes everything out of the registry; requests that still come are served. */

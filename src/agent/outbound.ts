@@ -1,5 +1,6 @@
 // Calls of this agent's apps to others: which services are watched in the registry, and their way into the engine's clusters.
 // A service is watched from its first call on; names that no instance serves make room when there are too many.
+import type { ServiceState } from '../handoff/agent-state.js';
 import { endpointsOf } from '../policy/endpoints-of.js';
 import { MESH_PROTOCOL } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
@@ -38,6 +39,16 @@ export class Outbound {
     return this.#awaited.get(service)?.promise;
   }
 
+  /** Goes on with the services of another process; a registry that cannot be read leaves its candidates in force. */
+  adopt(services: readonly ServiceState[]): void {
+    for (const state of services) {
+      if (this.routes.has(state.service) || this.routes.size >= this.maxServices) continue;
+      this.routes.add(state.service);
+      this.routes.adopt(state);
+      this.#listen(state.service);
+    }
+  }
+
   close(): void {
     for (const end of this.#watches.values()) end();
     this.#watches.clear();
@@ -54,12 +65,16 @@ export class Outbound {
     }
     this.routes.add(service);
     this.#await(service);
+    this.#listen(service);
+    return true;
+  }
+
+  #listen(service: string): void {
     const end = this.registry.watch(service, undefined, (instances) => {
       this.routes.setCandidates(service, candidatesOf(instances));
       this.#awaited.get(service)?.resolve();
     });
     this.#watches.set(service, end);
-    return true;
   }
 
   #await(service: string): void {

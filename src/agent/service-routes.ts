@@ -4,6 +4,7 @@
 import type { KeySpec } from '../native/engine-commands.js';
 import type { Engine } from '../native/engine.js';
 import type { EndpointCommand, EngineDirection } from '../native/engine-commands.js';
+import type { ServiceState } from '../handoff/agent-state.js';
 import { takesIn } from '../policy/endpoints-of.js';
 
 /** Something that can take requests of a service. */
@@ -42,6 +43,14 @@ interface Service {
 export class EngineIds {
   #nextCluster = 1;
   #nextInstance = 1;
+  /** For a successor: numbers from which on none of ours is in use, nor will be before it has taken over. */
+  get unused(): { cluster: number; instance: number } {
+    return { cluster: this.#nextCluster + idsAhead, instance: this.#nextInstance + idsAhead };
+  }
+  startFrom({ cluster, instance }: { cluster: number; instance: number }): void {
+    this.#nextCluster = cluster;
+    this.#nextInstance = instance;
+  }
   cluster(): number {
     return this.#nextCluster++;
   }
@@ -50,6 +59,8 @@ export class EngineIds {
   }
 }
 
+/** How many clusters or instances may get numbers between an offer to a successor and the freeze. */
+const idsAhead = 100_000;
 const keySpec: KeySpec = { group: true, version: true };
 /** Groups and versions of one service that have clusters of their own. */
 const maxRoutesPerService = 64;
@@ -72,6 +83,31 @@ export class ServiceRoutes {
   }
   get size(): number {
     return this.#services.size;
+  }
+
+  /** What a successor needs so that clusters and instances keep their numbers. */
+  export(): ServiceState[] {
+    return [...this.#services].map(([service, { candidates, routes }]) => ({
+      service,
+      routes: [...routes.values()],
+      candidates: candidates.map((candidate) => ({
+        ...candidate,
+        instanceId: this.#instanceId(service, candidate.key),
+      })),
+    }));
+  }
+
+  /** Knows a service as another process did: its clusters and flows are sent. The service was added. */
+  adopt({ service, routes, candidates }: ServiceState): void {
+    const known = this.#services.get(service);
+    if (known === undefined) return;
+    for (const { key, instanceId } of candidates) this.#instanceIds.set(`${service}\n${key}`, instanceId);
+    if (known.candidates.length === 0) known.candidates = candidates;
+    for (const route of routes) {
+      known.routes.set(`${route.group}\n${route.version}`, route);
+      this.#sendCluster(service, known, route);
+      this.#sendFlow(service, route);
+    }
   }
 
   /** A service that has no candidates, the longest known first; undefined if all have some. */

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { errorText } from '../base/errors.js';
 import { ExitError } from './exit-error.js';
+import type { AgentCommandOptions } from './run-agent.js';
 import type { DemoOptions } from './demo/run-demo.js';
 import type { DoctorCommandOptions } from './doctor/run-doctor.js';
 import type { CallCommandOptions } from './run-call.js';
@@ -41,9 +42,13 @@ program
   )
   .option('-c, --config <file>', 'configuration in YAML (docs/configuration.md); without it all defaults')
   .option('--check', 'check the configuration and exit')
-  .action(async (options: { config?: string; check?: boolean }) => {
+  .option(
+    '--takeover',
+    'take over from the agent that runs with this configuration; its applications notice nothing (docs/upgrade.md)',
+  )
+  .action(async (options: Omit<AgentCommandOptions, 'version'>) => {
     const { runAgent } = await import('./run-agent.js');
-    await runAgent(options);
+    await runAgent({ ...options, version });
   });
 
 program

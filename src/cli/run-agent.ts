@@ -1,6 +1,7 @@
 // `ringside agent`: one agent in this process, its admin server, and what the operating system's signals mean to it. SIGTERM and SIGINT
-// drain and exit 0, a second one exits at once; SIGHUP or a changed file reloads.
+// drain and exit 0, a second one exits at once; SIGHUP or a changed file reloads; a successor that has taken over ends it with 0.
 import { startAdminServer } from '../admin/admin-server.js';
+import type { AdminServer } from '../admin/admin-server.js';
 import { Agent } from '../agent/agent.js';
 import { errorText } from '../base/errors.js';
 import { ConfigError } from '../config/config-error.js';
@@ -11,7 +12,18 @@ import { createLogger } from '../observe/logger.js';
 import type { Logger } from '../observe/logger.js';
 import { ExitError } from './exit-error.js';
 
-export async function runAgent(options: { config?: string; check?: boolean }): Promise<void> {
+const adminAttempts = 100;
+const adminAgainMs = 100;
+
+export interface AgentCommandOptions {
+  config?: string;
+  check?: boolean;
+  takeover?: boolean;
+  /** Of this software, as a takeover shows it to the running agent. */
+  version: string;
+}
+
+export async function runAgent(options: AgentCommandOptions): Promise<void> {
   const config = readConfig(options.config);
   if (options.check) {
     process.stdout.write(`${options.config ?? 'the default configuration'} is valid\n`);
@@ -19,15 +31,15 @@ export async function runAgent(options: { config?: string; check?: boolean }): P
   }
   const log = createLogger({ level: config.log.level, name: 'ringside' });
   const stopped = onSignals(log);
-  const agent = await Agent.start(config, log).catch((error: unknown) => {
-    throw new ExitError(`the agent cannot start: ${errorText(error)}`, 1);
-  });
+  const agent = options.takeover
+    ? await Agent.takeOver(config, log, `ringside ${options.version}`).catch((error: unknown) => {
+        throw new ExitError(`the takeover failed: ${errorText(error)}`, 1);
+      })
+    : await Agent.start(config, log).catch((error: unknown) => {
+        throw new ExitError(`the agent cannot start: ${errorText(error)}`, 1);
+      });
   const admin = config.admin.enabled
-    ? await startAdminServer(agent.view, {
-        host: config.admin.host,
-        port: config.admin.port,
-        onError: (error) => log.warn({ error: errorText(error) }, 'the admin server failed to answer'),
-      }).catch(async (error: unknown) => {
+    ? await startAdmin(agent, config, log, options.takeover === true).catch(async (error: unknown) => {
         await agent.stop();
         throw new ExitError(`the admin server cannot start (admin.host, admin.port): ${errorText(error)}`, 1);
       })
@@ -38,12 +50,38 @@ export async function runAgent(options: { config?: string; check?: boolean }): P
   process.disconnect?.();
 
   const reloading = options.config === undefined ? undefined : reloadOnChange(options.config, agent, log);
-  await stopped;
+  const drained = stopped.then(() => agent.drain()).then(() => false);
+  const handedOver = await Promise.race([drained, agent.handedOver.then(() => true)]);
   reloading?.close();
-  await agent.drain();
   await admin?.close();
+  if (handedOver) {
+    agent.leave();
+    log.info('the agent has left; another process goes on');
+    // Timers of the registry would keep this process, and have nothing left to do.
+    process.exit(0);
+  }
   await agent.stop();
   log.info('the agent has stopped');
+}
+
+/** The process that was taken over from closes its admin server in its own time, so its port is asked for again for a while. */
+async function startAdmin(
+  agent: Agent,
+  config: AgentConfig,
+  log: Logger,
+  again: boolean,
+): Promise<AdminServer> {
+  const { host, port } = config.admin;
+  const onError = (error: Error): void =>
+    log.warn({ error: errorText(error) }, 'the admin server failed to answer');
+  for (let left = again ? adminAttempts : 0; ; left--) {
+    try {
+      return await startAdminServer(agent.view, { host, port, onError });
+    } catch (error) {
+      if (left === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      await new Promise((resolve) => setTimeout(resolve, adminAgainMs));
+    }
+  }
 }
 
 function readConfig(path: string | undefined): AgentConfig {

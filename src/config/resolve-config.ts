@@ -5,12 +5,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { defaultAgentSocket } from '../base/default-socket.js';
 import type { ConfigFile } from './schema.js';
 
 /** The configuration an agent runs with: every value is there, every path is absolute. */
-export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | 'registry'> {
+export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | 'registry' | 'takeover'> {
   socket: {
     path: string;
     mode: string;
@@ -27,6 +27,7 @@ export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | '
     directory: string;
     cacheFile: string;
   };
+  takeover: Omit<ConfigFile['takeover'], 'path'> & { path: string };
 }
 
 /** What is asked of the machine. */
@@ -84,6 +85,13 @@ export function resolveConfig(
         file.registry.cacheFile ?? join(dirname(socketPath), 'registry-cache.json'),
       ),
       caFile: file.registry.caFile === null ? null : resolve(directory, file.registry.caFile),
+    },
+    takeover: {
+      ...file.takeover,
+      path: resolve(
+        directory,
+        file.takeover.path ?? join(`${dirname(socketPath)}-takeover`, basename(socketPath)),
+      ),
     },
     filters: file.filters.map((filter) => ({ ...filter, module: resolve(directory, filter.module) })),
   };

@@ -274,6 +274,31 @@ const worker = z.strictObject({
   }),
 });
 
+const takeover = z.strictObject({
+  enabled: flag(true, {
+    means: 'Whether a new process may take over from this agent (`ringside agent --takeover`).',
+  }),
+  path: field(
+    path
+      .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
+      .nullable()
+      .default(null),
+    `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`,
+    {
+      means:
+        'Where the new process finds the running one. The directory is made for this user only; it must not be visible to applications.',
+      defaultText:
+        "the socket's name in the directory beside that of the socket, with `-takeover` behind its name",
+    },
+  ),
+  deadlineMs: durationMs(100, 600_000, 30_000, {
+    means: 'How long a new process may take to take over before it gives up.',
+  }),
+  freezeMs: durationMs(1, 60_000, 1_000, {
+    means: 'How long the running agent stands still for it at most, before it goes on by itself.',
+  }),
+});
+
 const limits = z.strictObject({
   links: integer(8, 65_536, 4_096, { means: 'Links of all kinds.' }),
   linksPerUid: integer(1, 65_536, 1_024, {
@@ -323,6 +348,7 @@ export const configSchema = z.strictObject({
   balancer: balancer.prefault({}),
   shm: shm.prefault({}),
   worker: worker.prefault({}),
+  takeover: takeover.prefault({}),
   limits: limits.prefault({}),
   filters: field(
     z.array(filter).max(64).default([]),

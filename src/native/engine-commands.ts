@@ -76,6 +76,10 @@ const type = {
   awaitIdle: 10,
   closeListener: 11,
   setTimeouts: 12,
+  offerHandoff: 13,
+  refuseHandoff: 14,
+  takeOver: 15,
+  takeOverReady: 16,
 } as const;
 
 /** Collects commands until take(). */
@@ -181,6 +185,22 @@ export class CommandBatch {
 
   setTimeouts(defaultMs: number, maxMs: number): void {
     this.#add(type.setTimeouts, new Payload().u32(defaultMs).u32(maxMs));
+  }
+
+  offerHandoff(state: Buffer, freezeMs: number): void {
+    this.#add(type.offerHandoff, new Payload().bytes(state).u32(freezeMs));
+  }
+
+  refuseHandoff(text: string): void {
+    this.#add(type.refuseHandoff, new Payload().text(text));
+  }
+
+  takeOver(path: string, software: string, deadlineMs: number): void {
+    this.#add(type.takeOver, new Payload().text(path).text(software).u32(deadlineMs));
+  }
+
+  takeOverReady(): void {
+    this.#add(type.takeOverReady, new Payload());
   }
 
   #add(code: number, payload: Payload): void {

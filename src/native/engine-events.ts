@@ -41,7 +41,26 @@ export type EngineEvent =
       sourceApp: string;
       text: string;
     }
-  | { type: 'listener-problem'; listener: number; text: string };
+  | { type: 'listener-problem'; listener: number; text: string }
+  /** A new process asks to take over; it is answered with an offer or a refusal. */
+  | { type: 'handoff-asked'; pid: number; software: string }
+  | { type: 'handoff-offered'; state: Buffer }
+  /** Another process has everything; this engine is empty. */
+  | { type: 'handed-over'; freezeUs: number; links: number; pending: number; parked: number }
+  | ({ type: 'taken-over' } & TakenOver)
+  /** Where this engine was to hand over, it goes on as before; where it was to take over, it is of no use. */
+  | { type: 'handoff-failed'; text: string };
+
+/** What came from the old process. */
+export interface TakenOver {
+  /** From the last frame the old process read until this one began to read. */
+  freezeUs: number;
+  pending: number;
+  parked: number;
+  listeners: { id: number; kind: LinkKind; role: LinkRole | 'successor'; port: number }[];
+  /** Handles, the same as in the old process. */
+  links: number[];
+}
 
 const upcallKinds = ['miss', 'filter', 'control'] as const;
 export const linkKinds = ['shm', 'unix', 'tcp'] as const;
@@ -108,6 +127,34 @@ function decodeEvent(code: number, from: BatchReader): EngineEvent {
       };
     case 8:
       return { type: 'listener-problem', listener: from.u32(), text: from.text() };
+    case 9:
+      return { type: 'handoff-asked', pid: from.u32(), software: from.text() };
+    case 10:
+      return { type: 'handoff-offered', state: from.bytes() };
+    case 11:
+      return {
+        type: 'handed-over',
+        freezeUs: from.f64(),
+        links: from.u32(),
+        pending: from.u32(),
+        parked: from.u32(),
+      };
+    case 12:
+      return {
+        type: 'taken-over',
+        freezeUs: from.f64(),
+        pending: from.u32(),
+        parked: from.u32(),
+        listeners: Array.from({ length: from.u32() }, () => ({
+          id: from.u32(),
+          kind: from.oneOf(linkKinds),
+          role: from.oneOf([...linkRoles, 'successor'] as const),
+          port: from.u32(),
+        })),
+        links: Array.from({ length: from.u32() }, () => from.u64()),
+      };
+    case 13:
+      return { type: 'handoff-failed', text: from.text() };
     default:
       throw new Error(
         `the engine sent an event of unknown type ${code}: addon and dist/ are of different builds`,

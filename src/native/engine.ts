@@ -1,8 +1,9 @@
 // The engine for the rest of the agent: commands in, events out, questions as promises. The only file that knows the addon's
 // `Engine`. Commands said in one tick of the event loop cross in one batch.
 import type { Buffer } from 'node:buffer';
+import { randomInt } from 'node:crypto';
 import { CommandBatch } from './engine-commands.js';
-import type { EngineEvent } from './engine-events.js';
+import type { EngineEvent, TakenOver } from './engine-events.js';
 import { decodeEvents } from './engine-events.js';
 import type { EngineStats } from './engine-stats.js';
 import { loadAddon } from './load.js';
@@ -38,7 +39,8 @@ export interface EngineOptions {
 /** Where to listen; `role` says who connects there. */
 export type ListenSpec =
   | { role: 'app'; path: string; mode: number; group?: number }
-  | { role: 'app' | 'peer'; host: string; port: number };
+  | { role: 'app' | 'peer'; host: string; port: number }
+  | { role: 'successor'; path: string };
 
 /** A listening socket of the engine. */
 export interface EngineListener {
@@ -54,14 +56,19 @@ interface NativeEngine {
 }
 
 /** Events that are no answers to a question. */
-export type EngineNotice = Exclude<EngineEvent, { type: 'stats' | 'idle' | 'go-away-done' }>;
+export type EngineNotice = Exclude<
+  EngineEvent,
+  { type: 'stats' | 'idle' | 'go-away-done' | 'handoff-offered' | 'taken-over' }
+>;
 
 /** See the file's head. */
 export class Engine {
   readonly #native: NativeEngine;
   readonly #batch = new CommandBatch();
   readonly #questions = new Map<number, (answer: never) => void>();
-  #nextQuestion = 1;
+  // Not from 1: acknowledgements of what the process before this one asked must not answer our questions.
+  #nextQuestion = randomInt(1, 2 ** 31);
+  #taking: { resolve(answer: unknown): void; reject(error: Error): void } | undefined;
   #flushScheduled = false;
   #closed = false;
 
@@ -80,6 +87,9 @@ export class Engine {
         if (event.type === 'stats') this.#answer(event.id, event.stats);
         else if (event.type === 'idle') this.#answer(event.id, undefined);
         else if (event.type === 'go-away-done') this.#answer(event.id, event);
+        else if (event.type === 'handoff-offered') this.#taking?.resolve(event.state);
+        else if (event.type === 'taken-over') this.#taking?.resolve(event);
+        else if (event.type === 'handoff-failed' && this.#taking) this.#taking.reject(new Error(event.text));
         else onNotice(event);
       }
     });
@@ -125,12 +135,34 @@ export class Engine {
     return this.#ask((id) => this.commands.goAway(id, service, timeoutMs, apps));
   }
 
+  /**
+   * Asks the agent behind a takeover socket for everything it has. Resolves with its offer: what clusters and flows
+   * to make before takeOverReady().
+   * @throws Error saying why it ends here; this engine is of no use then
+   */
+  takeOver(path: string, software: string, deadlineMs: number): Promise<Buffer> {
+    return this.#take(() => this.commands.takeOver(path, software, deadlineMs));
+  }
+
+  /** Resolves when this engine has everything and serves. @throws as takeOver() does */
+  takeOverReady(): Promise<TakenOver> {
+    return this.#take(() => this.commands.takeOverReady());
+  }
+
   /** Ends the thread and closes every link. Questions still open never settle; ask none afterwards. */
   close(): void {
     if (this.#closed) return;
     this.flush();
     this.#closed = true;
     this.#native.close();
+  }
+
+  #take<T>(say: () => void): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error('the engine is closed'));
+    return new Promise<T>((resolve, reject) => {
+      this.#taking = { resolve, reject };
+      say();
+    });
   }
 
   #ask<T>(say: (id: number) => void): Promise<T> {

@@ -76,6 +76,14 @@ export class AgentProcess {
     return agent;
   }
 
+  /** Starts another process with the same configuration that takes over from this one. */
+  successor(options: StartOptions = {}): AgentProcess {
+    const args = ['agent', '--config', this.configFile, '--takeover'];
+    const next = new AgentProcess(new RunningProcess(this.name, commandLine, args, options), this.configFile);
+    next.socket = this.socket;
+    return next;
+  }
+
   async ready(): Promise<void> {
     const { ports, admin } = await this.process.message('readiness', (message: Ready) =>
       message.ready ? message : undefined,

@@ -35,6 +35,19 @@ export class Mesh {
     return agent;
   }
 
+  /** Lets a new process take over from an agent, which ends by itself. */
+  async upgrade(agent: AgentProcess): Promise<AgentProcess> {
+    const next = agent.successor();
+    this.agents.push(next);
+    await next.ready().catch((error: unknown) => {
+      throw new Error(`${String(error)}\n${agent.process.output}`);
+    });
+    const { code, signal } = await agent.process.over();
+    if (code !== 0) throw new Error(`the old process ended with ${code ?? signal}\n${agent.process.output}`);
+    this.agents.splice(this.agents.indexOf(agent), 1);
+    return next;
+  }
+
   async app(name: string, options: StartOptions = {}): Promise<AppProcess> {
     // Another user's process cannot write here.
     const log = options.uid === undefined ? { TEST_RAN_LOG: join(this.directory, `${name}.ran`) } : {};

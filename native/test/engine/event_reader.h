@@ -103,6 +103,8 @@ struct Events {
   std::vector<uint32_t> idle;
   std::vector<RecordEvent> records;
   std::vector<Stats> stats;
+  std::vector<std::string> asked, offered, handoff_failures;
+  int handed_over = 0, taken_over = 0;
   std::vector<std::string> order;  // of links: "up 0/1", "down 0/1"
 
   void read(const std::vector<uint8_t>& batch);
@@ -272,6 +274,36 @@ inline void Events::read(const std::vector<uint8_t>& batch) {
         records.push_back(e);
         break;
       }
+      case EventType::kHandoffAsked:
+        in.u32();
+        asked.push_back(in.text());
+        break;
+      case EventType::kHandoffOffered:
+        offered.push_back(in.text());
+        break;
+      case EventType::kHandoffFailed:
+        handoff_failures.push_back(in.text());
+        break;
+      case EventType::kHandedOver:
+        f64(in);
+        in.u32();
+        in.u32();
+        in.u32();
+        handed_over++;
+        break;
+      case EventType::kTakenOver:
+        f64(in);
+        in.u32();
+        in.u32();
+        for (uint32_t n = in.u32(); n > 0 && in.ok(); n--) {
+          in.u32();
+          in.u8();
+          in.u8();
+          in.u32();
+        }
+        for (uint32_t n = in.u32(); n > 0 && in.ok(); n--) in.u64();
+        taken_over++;
+        break;
       case EventType::kListenerProblem:
         in.u32();
         ADD_FAILURE() << in.text();

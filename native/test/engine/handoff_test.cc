@@ -1,0 +1,312 @@
+// One engine takes over from another: real sockets and rings stay where they are, requests go on in the other engine. The honest way from end to
+// end, then every way in which it may fail: the old engine must go on as if nothing had happened.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "native/codec/protobuf_fields.h"
+#include "native/engine/handoff_wire.h"
+#include "native/test/engine/engine_box.h"
+
+namespace ringside {
+namespace {
+
+using namespace testing;
+
+/// An engine that serves, and one that is there to take over.
+struct Handover {
+  HandClock clock;
+  std::unique_ptr<EngineBox> old_one = std::make_unique<EngineBox>(EngineOptions{}, &clock);
+  std::unique_ptr<EngineBox> new_one;
+  Wire caller;
+  Wire server;
+
+  explicit Handover(const std::string& serves = "s") {
+    old_one->listen_unix_socket();
+    std::filesystem::create_directory(old_one->path() + "-takeover");
+    Result<Listening> listening = listen_successor(path());
+    EXPECT_TRUE(listening);
+    AddListener add;
+    add.id = 7;
+    add.kind = LinkKind::kUnix;
+    add.role = LinkRole::kSuccessor;
+    add.fd = std::move(listening.value().fd);
+    old_one->apply(std::move(add));
+    caller = old_one->app("caller");
+    server = old_one->app("server");
+    serve(*old_one, serves);
+  }
+  std::string path() const { return old_one->path() + "-takeover/agent.sock"; }
+  void serve(EngineBox& box, const std::string& service = "s") {
+    box.apply(set_cluster(1, {local_endpoint(200, old_one->link_of("server"))}, service), set_service(service), set_flow(service, 1));
+  }
+  template <typename Condition>
+  void until(Condition condition) {
+    for (int i = 0; i < 2000 && !condition(); i++) {
+      old_one->turn();
+      if (new_one) new_one->turn();
+    }
+    EXPECT_TRUE(condition());
+  }
+  /// As far as the offer; clusters and flows are made.
+  void ask() {
+    new_one = std::make_unique<EngineBox>(EngineOptions{}, &clock);
+    old_one->events.asked.clear();
+    new_one->apply(TakeOver{path(), "test", 10'000});
+    until([&] { return !old_one->events.asked.empty(); });
+    old_one->apply(OfferHandoff{"what TypeScript says", 1'000});
+    until([&] { return !new_one->events.offered.empty(); });
+    EXPECT_EQ(new_one->events.offered.back(), "what TypeScript says");
+    serve(*new_one);
+  }
+  /// The whole of it. In one thread the frozen engine cannot wait for the other, so the other runs in one of its own.
+  void take_over() {
+    ask();
+    new_one->apply(TakeOverReady{});
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+      while (!done) new_one->engine.turn(1);
+    });
+    for (int i = 0; i < 5000 && old_one->events.handed_over == 0; i++) {
+      old_one->engine.turn(1);
+      old_one->collect();
+    }
+    done = true;
+    other.join();
+    new_one->collect();
+    EXPECT_EQ(old_one->events.handed_over, 1);
+    EXPECT_EQ(new_one->events.taken_over, 1);
+  }
+  void call(uint64_t id, std::string body = {}, uint32_t timeout_ms = 0) {
+    caller.send(request(id, {.service = "s", .method = "m"}, std::move(body), timeout_ms));
+  }
+  WireFrame at(Wire& wire) {
+    until([&] { return wire.has_frame(); });
+    return wire.take();
+  }
+};
+
+TEST(Handoff, RequestsUnderWayEndInTheOtherEngine) {
+  Handover world;
+  world.call(11, "before");
+  const WireFrame got = world.at(world.server);
+  world.take_over();
+  world.server.send(response(got.id(), "after"));
+  const WireFrame reply = world.at(world.caller);
+  EXPECT_EQ(reply.id(), 11u);
+  EXPECT_EQ(reply.body, "after");
+  world.call(12, "new");
+  EXPECT_EQ(world.at(world.server).body, "new");
+  EXPECT_FALSE(world.caller.has_ended());
+  EXPECT_EQ(world.new_one->engine.counters().links_opened, 2u) << "counts go on";
+  EXPECT_EQ(world.new_one->engine.counters().requests, 2u);
+  EXPECT_EQ(world.old_one->engine.counters().links_closed, 0u);
+}
+
+TEST(Handoff, AHalfReadFrameIsReadOn) {
+  Handover world;
+  const std::string whole = request(21, {.service = "s", .method = "m"}, std::string(30'000, 'x')).bytes();
+  world.caller.send_bytes(std::string_view(whole).substr(0, 20'000));
+  world.old_one->turn(3);
+  world.take_over();
+  world.caller.send_bytes(std::string_view(whole).substr(20'000));
+  EXPECT_EQ(world.at(world.server).body, std::string(30'000, 'x'));
+}
+
+TEST(Handoff, UnsentBytesLeaveInOrder) {
+  Handover world;
+  std::string body(kMaxFrameBodyBytes, 'y');
+  for (uint64_t id = 1; id <= 40; id++) {
+    world.call(id, body);
+    world.old_one->turn(2);
+  }
+  world.take_over();
+  for (uint64_t n = 1; n <= 40; n++) {
+    const WireFrame got = world.at(world.server);
+    ASSERT_EQ(got.body, body) << n;
+    world.server.send(response(got.id()));
+    EXPECT_EQ(world.at(world.caller).id(), n);
+  }
+}
+
+TEST(Handoff, DeadlinesGoOn) {
+  Handover world;
+  world.call(31, "", 500);
+  world.at(world.server);
+  world.clock.advance_ms(300);
+  world.take_over();
+  world.clock.advance_ms(199);
+  world.new_one->turn(2);
+  EXPECT_FALSE(world.caller.has_frame());
+  world.clock.advance_ms(2);
+  EXPECT_EQ(world.at(world.caller).code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(world.at(world.server).fixed.type, FrameType::kCancel);
+}
+
+TEST(Handoff, LateRepliesOfTheTimeBeforeStayStale) {
+  Handover world;
+  world.call(41, "", 100);
+  const WireFrame old_request = world.at(world.server);
+  world.clock.advance_ms(101);
+  EXPECT_EQ(world.at(world.caller).code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(world.at(world.server).fixed.type, FrameType::kCancel);
+  world.take_over();
+  world.call(42);
+  world.at(world.server);
+  world.server.send(response(old_request.id(), "late"));
+  world.new_one->turn(3);
+  EXPECT_FALSE(world.caller.has_frame());
+  EXPECT_EQ(world.new_one->engine.counters().stale_replies, 1u);
+}
+
+TEST(Handoff, ParkedRequestsAreAskedAboutAgain) {
+  Handover world("other");
+  world.call(51, "waits");
+  world.until([&] { return world.old_one->events.upcalls.size() == 1; });
+  world.ask();  // here `s` has a flow
+  world.new_one->apply(RemoveService{Direction::kOutbound, "s"});
+  world.new_one->apply(TakeOverReady{});
+  std::atomic<bool> done{false};
+  std::thread other([&] {
+    while (!done) world.new_one->engine.turn(1);
+  });
+  for (int i = 0; i < 5000 && world.old_one->events.handed_over == 0; i++) {
+    world.old_one->engine.turn(1);
+    world.old_one->collect();
+  }
+  done = true;
+  other.join();
+  world.new_one->collect();
+  ASSERT_EQ(world.new_one->events.upcalls.size(), 1u);
+  world.serve(*world.new_one);
+  world.new_one->apply(resolve(world.new_one->events.upcalls[0].token));
+  EXPECT_EQ(world.at(world.server).body, "waits");
+}
+
+TEST(Handoff, ABodyInPiecesGoesOnWithItsCredit) {
+  Handover world;
+  WireFrame first = request(61, {.service = "s", .method = "m"}, std::string(1'000, 'a'));
+  first.fixed.flags = kFlagMore;
+  first.fixed.value = 2'000;
+  world.caller.send(first);
+  const WireFrame got = world.at(world.server);
+  world.take_over();
+  WireFrame rest = control(FrameType::kChunk, 61);
+  rest.body = std::string(1'000, 'b');
+  world.caller.send(rest);
+  const WireFrame chunk = world.at(world.server);
+  EXPECT_EQ(chunk.id(), got.id());
+  EXPECT_EQ(chunk.body, std::string(1'000, 'b'));
+}
+
+TEST(Handoff, ANewProcessThatGoesAwayAtAnyStepChangesNothing) {
+  for (int step = 0; step < 3; step++) {
+    Handover world;
+    world.call(71);
+    const WireFrame got = world.at(world.server);
+    if (step == 0) {
+      world.new_one = std::make_unique<EngineBox>(EngineOptions{}, &world.clock);
+      world.new_one->apply(TakeOver{world.path(), "test", 10'000});
+      world.until([&] { return !world.old_one->events.asked.empty(); });
+    } else {
+      world.ask();
+      if (step == 2) {  // ready, and gone before it answers anything
+        world.new_one->apply(TakeOverReady{});
+      }
+    }
+    world.new_one.reset();
+    world.until([&] { return world.old_one->events.handoff_failures.size() == 1; });
+    world.server.send(response(got.id(), "still here"));
+    EXPECT_EQ(world.at(world.caller).body, "still here") << step;
+    world.take_over();  // and another one may try
+    world.call(72);
+    world.at(world.server);
+  }
+}
+
+TEST(Handoff, ASecondOneIsTurnedAwayInWords) {
+  Handover world;
+  world.ask();
+  EngineBox third(EngineOptions{}, &world.clock);
+  third.apply(TakeOver{world.path(), "third", 10'000});
+  for (int i = 0; i < 100 && third.events.handoff_failures.empty(); i++) {
+    world.old_one->turn();
+    third.turn();
+  }
+  ASSERT_EQ(third.events.handoff_failures.size(), 1u);
+  EXPECT_NE(third.events.handoff_failures[0].find("another takeover is under way"), std::string::npos);
+}
+
+/// A new process by hand, so that it can misbehave.
+struct RawTaker {
+  HandoffSocket socket;
+  explicit RawTaker(const std::string& path) : socket(connect_handoff(path).take()) {}
+  void say(HandoffStep step, uint32_t version = kHandoffStateVersion, uint32_t oldest = kHandoffStateVersion) {
+    HandoffMessage message;
+    message.step = step;
+    message.version = version;
+    message.oldest_version = oldest;
+    EXPECT_TRUE(socket.send(message));
+  }
+  HandoffMessage hear(Handover& world) {
+    HandoffMessage message;
+    ReceivedFds fds;
+    for (int i = 0; i < 2000; i++) {
+      if (socket.receive(&message, &fds) == HandoffRead::kMessage) return message;
+      world.old_one->turn();
+    }
+    ADD_FAILURE() << "nothing was said";
+    return message;
+  }
+};
+
+TEST(Handoff, AnotherVersionIsRefusedInWords) {
+  Handover world;
+  RawTaker taker(world.path());
+  taker.say(HandoffStep::kHello, kHandoffStateVersion + 5, kHandoffStateVersion + 3);
+  const HandoffMessage answer = taker.hear(world);
+  EXPECT_EQ(answer.step, HandoffStep::kRefused);
+  EXPECT_NE(answer.text.find("state version"), std::string::npos);
+}
+
+TEST(Handoff, ANewProcessThatHangsInTheFreezeIsNotWaitedForLong) {
+  Handover world;
+  world.call(81);
+  const WireFrame got = world.at(world.server);
+  RawTaker taker(world.path());
+  taker.say(HandoffStep::kHello);
+  world.until([&] { return !world.old_one->events.asked.empty(); });
+  world.old_one->apply(OfferHandoff{"", 30});
+  EXPECT_EQ(taker.hear(world).step, HandoffStep::kOffer);
+  taker.say(HandoffStep::kReady);
+  EXPECT_EQ(taker.hear(world).step, HandoffStep::kDescriptors);
+  taker.say(HandoffStep::kReceived);
+  world.until([&] { return world.old_one->events.handoff_failures.size() == 1; });
+  HandoffMessage late;
+  late.step = HandoffStep::kTaken;
+  EXPECT_FALSE(taker.socket.send(late)) << "what cannot count must not be sent";
+  world.server.send(response(got.id(), "thawed"));
+  EXPECT_EQ(world.at(world.caller).body, "thawed");
+}
+
+TEST(HandoffState, SurvivesTheWayAndBack) {
+  Handover world;
+  world.call(91, "x", 1'000);
+  world.at(world.server);
+  const EngineState state = world.old_one->engine.export_state();
+  ASSERT_EQ(state.links.size(), 2u);
+  ASSERT_EQ(state.pendings.size(), 1u);
+  const std::string bytes = encode_fields(state);
+  EngineState back;
+  ASSERT_TRUE(decode_fields(bytes, &back));
+  EXPECT_EQ(encode_fields(back), bytes);
+  for (size_t n = 0; n < bytes.size(); n++) {
+    EngineState cut;
+    decode_fields(std::string_view(bytes).substr(0, n), &cut);  // must not crash; a cut between two fields is no error
+  }
+}
+
+}  // namespace
+}  // namespace ringside

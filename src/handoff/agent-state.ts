@@ -1,0 +1,70 @@
+// What the TypeScript of one agent tells its successor before the engines hand over: the services that are in use, with the numbers that the
+// engine knows their clusters and instances by, and what the apps have published. JSON in the engine's offer; it comes from a process of
+// the same user, and of perhaps another version, so it is checked like any other input.
+import { Buffer } from 'node:buffer';
+import { z } from 'zod';
+import { parseInstance } from '../registry/instance.js';
+import type { Instance } from '../registry/instance.js';
+
+const format = 1;
+
+const number = z.int().min(0);
+const candidate = z.object({
+  key: z.string(),
+  group: z.string(),
+  version: z.string(),
+  zone: z.string().default(''),
+  instanceId: number,
+  endpoint: z.object({ weight: number, address: z.string().optional(), link: number.optional() }),
+});
+const service = z.object({
+  service: z.string(),
+  routes: z.array(z.object({ group: z.string(), version: z.string(), cluster: number })),
+  candidates: z.array(candidate),
+});
+const publication = z.object({
+  link: number,
+  key: z.string(),
+  service: z.string(),
+  group: z.string(),
+  version: z.string(),
+  weight: number,
+  instance: z.unknown().transform((value, context): Instance | null => {
+    if (value === null) return null;
+    const parsed = parseInstance(value);
+    if ('instance' in parsed) return parsed.instance;
+    context.addIssue({ code: 'custom', message: parsed.wrong });
+    return z.NEVER;
+  }),
+});
+const listening = z.object({ host: z.string(), port: number, actualPort: number });
+const agentState = z.object({
+  format: z.literal(format),
+  socketPath: z.string(),
+  inboundListener: listening,
+  loopbackListener: listening.nullable(),
+  unusedIds: z.object({ cluster: number, instance: number }),
+  outbound: z.array(service),
+  inbound: z.array(service),
+  publications: z.array(publication),
+});
+
+/** A service of one direction; candidates of the inbound direction are its publications. */
+export type ServiceState = z.infer<typeof service>;
+/** What an app has published; `instance` as it stands in the registry. */
+export type PublicationState = z.infer<typeof publication>;
+/** See the file's head. */
+export type AgentState = Omit<z.infer<typeof agentState>, 'format'>;
+
+export function encodeAgentState(state: AgentState): Buffer {
+  return Buffer.from(JSON.stringify({ format, ...state }));
+}
+
+/** @throws Error saying what this version does not understand */
+export function decodeAgentState(bytes: Buffer): AgentState {
+  const result = agentState.safeParse(JSON.parse(bytes.toString('utf8')));
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const where = issue?.path.join('.') || 'offer';
+  throw new Error(`the old agent's offer is not understood: ${where}: ${issue?.message ?? 'is malformed'}`);
+}
