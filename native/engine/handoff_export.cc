@@ -29,7 +29,7 @@ std::vector<StreamedBodyState> state_of(const BodyStream& stream) {
 
 FlowState state_of(const Flow& flow) {
   FlowState state;
-  state.key = flow.key;
+  state.key = flow.key.view();
   state.requests = flow.requests;
   state.by_status.assign(flow.by_status.begin(), flow.by_status.end());
   for (uint32_t i = 0; flow.latency && i < Sketch::kBuckets; i++) {

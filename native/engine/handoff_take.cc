@@ -9,6 +9,10 @@
 
 namespace ringside {
 
+namespace {
+constexpr uint64_t kTagHandoff = uint64_t{4} << 56;
+}  // namespace
+
 void HandoffTaker::begin(const std::string& text) {
   uint32_t pid = 0;
   if (!socket_.peer_is_trusted(&pid)) {
@@ -148,7 +152,7 @@ void Engine::on_command(TakeOver& command) {
   taker_->timer.kind = TimerKind::kHandoff;
   taker_->timer.slot = 1;
   timers_.set(&taker_->timer, now_ns_ + command.deadline_ms * kNsPerMs);
-  if (!poll_add(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, uint64_t{4} << 56)) {
+  if (!poll_add(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, kTagHandoff)) {
     taker_->fail("no memory to poll the takeover's socket");
     return;
   }

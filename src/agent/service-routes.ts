@@ -92,7 +92,8 @@ export class ServiceRoutes {
       routes: [...routes.values()],
       candidates: candidates.map((candidate) => ({
         ...candidate,
-        instanceId: this.#instanceId(service, candidate.key),
+        zone: candidate.zone ?? '',
+        instanceId: this.#instanceId(service, candidate),
       })),
     }));
   }
@@ -101,7 +102,10 @@ export class ServiceRoutes {
   adopt({ service, routes, candidates }: ServiceState): void {
     const known = this.#services.get(service);
     if (known === undefined) return;
-    for (const { key, instanceId } of candidates) this.#instanceIds.set(`${service}\n${key}`, instanceId);
+    for (const candidate of candidates) {
+      this.#instanceIds.set(`${service}\n${candidate.key}`, candidate.instanceId);
+      this.#candidates.set(candidate.instanceId, candidate);
+    }
     if (known.candidates.length === 0) known.candidates = candidates;
     for (const route of routes) {
       known.routes.set(`${route.group}\n${route.version}`, route);

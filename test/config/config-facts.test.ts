@@ -79,10 +79,10 @@ describe('the difference of two configurations', () => {
     expect(diffConfig(parseAgentConfig(''), parseAgentConfig('app: app'))).toEqual({ live: [], restart: [] });
   });
 
-  it('names what was derived too: moving the socket moves the registry beside it', () => {
+  it('names what was derived too: moving the socket moves the registry and the takeover socket beside it', () => {
     expect(
       diffConfig(parseAgentConfig(''), parseAgentConfig('socket: {path: /tmp/x/a.sock}')).restart,
-    ).toEqual(['socket.path', 'registry.directory', 'registry.cacheFile']);
+    ).toEqual(['socket.path', 'registry.directory', 'registry.cacheFile', 'takeover.path']);
   });
 });
 
