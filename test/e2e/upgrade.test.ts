@@ -1,14 +1,23 @@
 // A new process takes over from a running agent under load. Nobody notices: no call fails, none runs twice, no link ends or is made
 // anew; and what is counted goes on where it was.
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import type { AgentConfig, AgentProcess } from '../support/agent-process.js';
+import { AgentProcess } from '../support/agent-process.js';
+import type { AgentConfig } from '../support/agent-process.js';
 import { Mesh } from '../support/mesh.js';
-import { fdCount } from '../support/proc-facts.js';
+import { openFiles } from '../support/proc-facts.js';
 import { expectTruth, failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
 const config: AgentConfig = { registry: { leaseMs: 2_000, sweepMs: 200 }, log: { level: 'info' } };
 const upgrades = 4;
+
+/** What the rings are made of, by what it is; the numbers of pipes tell whether they are the same ones. */
+function engineFds(pid: number): string[] {
+  return openFiles(pid)
+    .filter((file) => /memfd:ringside|eventfd|ringside-handoff/.test(file))
+    .sort();
+}
 
 async function linksOf(agent: AgentProcess): Promise<string[]> {
   return (await agent.links()).map(({ id, kind, role, peer }) => `${id} ${kind} ${role} ${peer}`).sort();
@@ -52,7 +61,7 @@ it.each([
     const before = {
       links: await linksOf(agents[replaced]),
       counters: await agents[replaced].counters(),
-      fds: fdCount(agents[replaced].pid),
+      fds: engineFds(agents[replaced].pid),
       events: [...clients, ...servers].map((app) => app.events.length),
     };
 
@@ -85,8 +94,38 @@ it.each([
     }
     await agents.near.quiet();
     await agents.far.quiet();
-    await until('as many descriptors as before', () => fdCount(agents[replaced].pid) === before.fds);
+    await until('the same descriptors as before', () => {
+      const now = engineFds(agents[replaced].pid);
+      return now.length === before.fds.length && now.every((file, i) => file === before.fds[i]);
+    });
     expect(mesh.registered()).toHaveLength(servers.length);
+  } finally {
+    await mesh.close();
+  }
+});
+
+it('says why where there is no agent to take over from, and where it would listen elsewhere', async () => {
+  const mesh = new Mesh();
+  try {
+    const agent = await mesh.agent('agent', config);
+    const elsewhere = mesh.launch('elsewhere', config);
+    await elsewhere.ready();
+    expect(await elsewhere.process.end()).toMatchObject({ code: 0 });
+    const nobody = elsewhere.successor();
+    expect(await nobody.process.over()).toMatchObject({ code: 1 });
+    expect(nobody.process.stderr).toContain('no agent to take over from');
+
+    const differs = AgentProcess.launch(mesh.directory, 'differs', {
+      ...config,
+      takeover: { path: join(mesh.directory, 'agent-takeover', 'agent.sock') },
+    });
+    await differs.ready();
+    expect(await differs.process.end()).toMatchObject({ code: 0 });
+    const refused = differs.successor();
+    expect(await refused.process.over()).toMatchObject({ code: 1 });
+    expect(refused.process.stderr).toContain('socket.path');
+    await agent.logged('the failure', ({ msg }) => msg.startsWith('the handoff failed'));
+    expect(await agent.readiness()).toMatchObject({ ok: true });
   } finally {
     await mesh.close();
   }
