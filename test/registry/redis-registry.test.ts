@@ -283,6 +283,111 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
     }
   });
 
+  it('a service asked for again after nobody watched it is as current as if somebody had', async () => {
+    const registry = await registryOf();
+    const once = (): Promise<string[]> =>
+      new Promise((resolve) => {
+        const end = registry.watch('orders', undefined, (list) => {
+          resolve(ids(list));
+          queueMicrotask(() => end());
+        });
+      });
+    const first = await registry.register(instanceOf({ id: 'a' }));
+    expect(await once()).toEqual(['a']);
+    await registry.register(instanceOf({ id: 'b' }));
+    await until('the second', async () => (await once()).length === 2);
+    await first.deregister();
+    await until('the first to be gone', async () => (await once()).join() === 'b');
+  });
+
+  it('follows a failover that sentinels make, and loses nobody', async () => {
+    const [master, replica] = [await RedisProcess.start(), await RedisProcess.start()];
+    await replica.ask('replicaof', '127.0.0.1', master.port);
+    const sentinel = await RedisProcess.sentinel('mesh', master.port);
+    try {
+      await until('the sentinel to know the replica', async () => {
+        const answer = await sentinel.ask('sentinel', 'replicas', 'mesh').catch(() => []);
+        const known = answer as string[][];
+        return known.length === 1 && known[0]?.includes('ok') && !known[0].includes('s_down');
+      });
+      const address = parseRedisUrl(`redis+sentinel://127.0.0.1:${sentinel.port}/mesh`) as RedisAddress;
+      const [near, far] = [await registryOf({ address, leaseMs: 2_000 }), await registryOf({ address })];
+      const list = follow(far);
+      const lengths = new Set<number>();
+      for (const id of ['a', 'b', 'c']) await near.register(instanceOf({ id }));
+      await until('all', () => list()?.length === 3);
+      far.watch('orders', undefined, (instances) => lengths.add(instances.length));
+      await master.kill();
+      await until('the trouble', () => near.problem !== null && far.problem !== null);
+      await until('the promotion', async () => {
+        // It closes its connections when it is promoted.
+        const role = await replica.ask('role').catch(() => '');
+        return String(role).startsWith('master');
+      });
+      await until('both to be well', () => near.problem === null && far.problem === null);
+      await near.register(instanceOf({ id: 'd' }));
+      await until('news', () => list()?.length === 4);
+      expect([...lengths].filter((length) => length < 3)).toEqual([]);
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await Promise.all([sentinel.close(), master.close(), replica.close()]);
+    }
+  });
+
+  it('works in a cluster', async () => {
+    const node = await RedisProcess.start(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']);
+    try {
+      await node.ask('cluster', 'addslotsrange', 0, 16_383);
+      await until('the cluster', async () =>
+        String(await node.ask('cluster', 'info')).includes('cluster_state:ok'),
+      );
+      const address = parseRedisUrl(`redis+cluster://127.0.0.1:${node.port}`) as RedisAddress;
+      const [near, far] = [await registryOf({ address }), await registryOf({ address })];
+      const names = Array.from({ length: 20 }, (_, i) => `service ${i}`);
+      const lists = names.map((name) => follow(far, name));
+      const made = await Promise.all(names.map((service) => near.register(instanceOf({ service }))));
+      await until('all', () => lists.every((list) => list()?.length === 1));
+      await made[7]?.deregister();
+      await until('one to be gone', () => lists[7]?.()?.length === 0);
+      expect([near.problem, far.problem]).toEqual([null, null]);
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await node.close();
+    }
+  });
+
+  it('follows a thousand instances that come and go, with hardly a whole list read', async () => {
+    const owners = await Promise.all(Array.from({ length: 4 }, () => registryOf({ leaseMs: 60_000 })));
+    const far = await registryOf({ maxInstances: 2_000 });
+    const list = follow(far);
+    const live = new Map<string, { deregister(): Promise<void> }>();
+    const put = async (i: number): Promise<void> => {
+      const id = `i${i}`;
+      live.set(id, await owners[i % owners.length]!.register(instanceOf({ id, port: 1 + (i % 60_000) })));
+    };
+    await Promise.all(Array.from({ length: 1_000 }, (_, i) => put(i)));
+    await until('a thousand', () => list()?.length === 1_000);
+    const readsBefore = await reads();
+    for (let round = 0; round < 5; round++) {
+      const leaving = [...live].slice(0, 100);
+      for (const [id] of leaving) live.delete(id);
+      await Promise.all([
+        ...leaving.map(([, registration]) => registration.deregister()),
+        ...Array.from({ length: 100 }, (_, i) => put(1_000 + 100 * round + i)),
+      ]);
+    }
+    await until('the same on both sides', () => ids(list()).join() === [...live.keys()].sort().join());
+    // A thousand changes of one service: versions are compared, the list is followed.
+    expect((await reads()) - readsBefore).toBeLessThan(50);
+    expect(far.view()).toMatchObject({ instances: 1_000, protected: [], problem: null });
+  });
+
+  /** Whole lists that Redis was asked for. */
+  async function reads(): Promise<number> {
+    const stats = String(await redis.ask('info', 'commandstats'));
+    return Number(/cmdstat_hvals:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  }
+
   it('refuses more services than the limit, and names it', async () => {
     const registry = await registryOf({ maxServices: 1 });
     const end = registry.watch('one', undefined, () => undefined);

@@ -1,7 +1,7 @@
 // A real redis-server for one test or one file of tests, on a free port, in a directory of its own. Where the binary is missing, tests that
 // need one are skipped, and that is said.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -56,6 +56,23 @@ export class RedisProcess {
     return redis;
   }
 
+  /** Starts a sentinel that alone decides about the master on a port of this machine. */
+  static async sentinel(master: string, masterPort: number): Promise<RedisProcess> {
+    const redis = new RedisProcess(await freePort(), []);
+    const file = join(redis.directory, 'sentinel.conf');
+    const lines = [
+      `port ${redis.port}`,
+      'bind 127.0.0.1',
+      `dir ${redis.directory}`,
+      `sentinel monitor ${master} 127.0.0.1 ${masterPort} 1`,
+      `sentinel down-after-milliseconds ${master} 500`,
+      `sentinel failover-timeout ${master} 3000`,
+    ];
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    await redis.#start([file, '--sentinel']);
+    return redis;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
@@ -63,9 +80,11 @@ export class RedisProcess {
   /** Starts it again on the same port. Nothing is kept on disk: it is empty. */
   async up(): Promise<void> {
     const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
-    const child = spawn('redis-server', [...args, '--dir', this.directory, ...this.options], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
+    await this.#start([...args, '--dir', this.directory, ...this.options]);
+  }
+
+  async #start(args: readonly string[]): Promise<void> {
+    const child = spawn('redis-server', args, { stdio: ['ignore', 'ignore', 'inherit'] });
     this.#child = child;
     this.#ended = new Promise((resolve) => child.on('exit', () => resolve()));
     await until('redis-server to answer', () => answers(this.port));

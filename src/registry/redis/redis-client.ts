@@ -41,6 +41,8 @@ type Client = (Redis | Cluster) & Record<string, (...args: (string | number)[]) 
 
 /** See the file's head. */
 export class RedisClient {
+  /** Resolves when commands can be sent and notifications flow for the first time. */
+  readonly ready: Promise<void>;
   readonly #commands: Client;
   readonly #subscriber: Redis | Cluster;
   readonly #channels = new Set<string>();
@@ -55,9 +57,17 @@ export class RedisClient {
     this.#commands.defineCommand('ringsideElect', { lua: electScript, numberOfKeys: 1 });
     this.#subscriber = this.#open();
     this.#subscriber.on('message', (channel: string, text: string) => options.onMessage?.(channel, text));
+    let notifying = (): void => undefined;
+    this.ready = Promise.all([
+      new Promise((resolve) => this.#commands.once('ready', resolve)),
+      new Promise<void>((resolve) => (notifying = resolve)),
+    ]).then(() => undefined);
     this.#subscriber.on('ready', () => {
       void this.#subscribe([...this.#channels]).then(
-        () => options.onNotifying?.(),
+        () => {
+          notifying();
+          options.onNotifying?.();
+        },
         () => undefined,
       );
     });

@@ -48,6 +48,9 @@ export interface RedisRegistryOptions {
   readonly random?: () => number;
 }
 
+/** A service that nobody watches any more is followed on for so long: lookups ask for the same ones again and again. */
+const LINGER_MS = 60_000;
+
 interface Watch {
   readonly group: string | undefined;
   readonly listener: InstancesListener;
@@ -61,6 +64,8 @@ interface Watched {
   /** What serves now, sorted by id; null until it was read, or found on disk. */
   serving: readonly Instance[] | null;
   fromDisk: boolean;
+  /** Takes back what is planned for it: its end, or the use of an old list. */
+  cancelPlan: () => void;
 }
 
 /** Opens the registry. Resolves when Redis has answered, or has not for `timeoutMs`; it is tried again for ever. */
@@ -72,7 +77,7 @@ export async function openRedisRegistry(options: RedisRegistryOptions): Promise<
 
 /** Made by {@link openRedisRegistry}. */
 export class RedisRegistry implements Registry {
-  /** Resolves when notifications flow, or the time for that is over. */
+  /** Resolves when Redis can be used, or the time for that is over. */
   readonly opened: Promise<void>;
   readonly #options: RedisRegistryOptions;
   readonly #clock: Clock;
@@ -99,11 +104,9 @@ export class RedisRegistry implements Registry {
       ...{ address, ca, sentinelPassword, timeoutMs, random: this.#random },
       onHealth: (problem) => this.#board.set('redis', problem),
       onMessage: (channel, text) => this.#directory.told(channel, text),
-      onNotifying: () => {
-        open();
-        this.#directory.readAll();
-      },
+      onNotifying: () => this.#directory.readAll(),
     });
+    void this.#client.ready.then(open);
     this.#clock.after(timeoutMs, () => {
       open();
       this.#client.probe();
@@ -157,15 +160,15 @@ export class RedisRegistry implements Registry {
   /** See {@link Registry.watch}. */
   watch(service: string, group: string | undefined, listener: InstancesListener): () => void {
     const watched = this.#watched.get(service) ?? this.#begin(service);
+    if (watched.watches.size === 0 && watched.serving !== null) watched.cancelPlan();
     const watch: Watch = { group, listener, told: null };
     watched.watches.add(watch);
     this.#tell(watch, watched.serving);
     return () => {
       watched.watches.delete(watch);
       if (watched.watches.size > 0 || this.#watched.get(service) !== watched) return;
-      this.#watched.delete(service);
-      this.#directory.unfollow(service);
-      this.#remember(service, watched.serving);
+      watched.cancelPlan();
+      watched.cancelPlan = this.#clock.after(LINGER_MS, () => this.#end(service, watched));
     };
   }
 
@@ -193,6 +196,7 @@ export class RedisRegistry implements Registry {
     if (this.#closed) return;
     this.#closed = true;
     this.#cancelExpiry();
+    for (const { cancelPlan } of this.#watched.values()) cancelPlan();
     await this.#cacheWriter?.close();
     this.#watched.clear();
     this.#directory.close();
@@ -201,22 +205,51 @@ export class RedisRegistry implements Registry {
   }
 
   #begin(service: string): Watched {
+    if (this.#watched.size >= this.#options.maxServices) this.#endOneUnwatched();
     if (this.#watched.size >= this.#options.maxServices) {
       const text = `${this.#options.maxServices} services are watched already, the configured limit`;
       throw new MeshError('RESOURCE_EXHAUSTED', text, { mayHaveRun: false });
     }
     const protection = new ProtectedList<Instance>(this.#options.protection);
-    const cached = this.#cached.get(service);
-    if (cached !== undefined) protection.update(byId(cached), () => false, this.#clock.monotonicMs());
     const watched: Watched = {
       watches: new Set(),
       protection,
-      serving: cached ?? null,
-      fromDisk: cached !== undefined,
+      serving: null,
+      fromDisk: false,
+      cancelPlan: () => undefined,
     };
     this.#watched.set(service, watched);
     this.#directory.follow(service);
+    // A list of old is better than none, and worse than one that comes in a moment.
+    const { timeoutMs } = this.#options;
+    if (this.#client.connected) {
+      watched.cancelPlan = this.#clock.after(timeoutMs, () => this.#serveOld(service, watched));
+    } else this.#serveOld(service, watched);
     return watched;
+  }
+
+  #serveOld(service: string, watched: Watched): void {
+    const old = this.#cached.get(service);
+    if (old === undefined || watched.serving !== null) return;
+    watched.protection.update(byId(old), () => false, this.#clock.monotonicMs());
+    watched.serving = old;
+    watched.fromDisk = true;
+    for (const watch of [...watched.watches]) this.#tell(watch, old);
+  }
+
+  #end(service: string, watched: Watched): void {
+    this.#watched.delete(service);
+    this.#directory.unfollow(service);
+    this.#remember(service, watched.serving);
+  }
+
+  #endOneUnwatched(): void {
+    for (const [service, watched] of this.#watched) {
+      if (watched.watches.size > 0) continue;
+      watched.cancelPlan();
+      this.#end(service, watched);
+      return;
+    }
   }
 
   #changed(list: ServiceList): void {
