@@ -1,7 +1,7 @@
-// Runs every fuzzer for a while from its committed seeds: `npm run fuzz`, or
+// Runs every fuzzer for a while from its committed seeds, two at a time: `npm run fuzz`, or
 // `node native/fuzz/run.mjs [--seconds 10] [target ...]`. New inputs go to build-fuzz/, and so does what crashes;
 // the seeds are only read. Ends with 1 if a fuzzer found something.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -50,9 +50,8 @@ function forgetOtherCompiler(cache) {
   if (before !== compiler) rmSync(join(root, folder), { recursive: true });
 }
 
-let failed = 0;
-for (const name of chosen) {
-  console.log(`\n--- ${name}, ${seconds} s ---`);
+/** Runs one fuzzer and prints what it said; true if it found nothing. */
+async function fuzz(name) {
   const seeds = join(root, 'native', 'fuzz', 'corpus', name);
   const found = join(root, folder, 'found', name);
   mkdirSync(found, { recursive: true });
@@ -60,18 +59,30 @@ for (const name of chosen) {
   const limits = [`-max_total_time=${seconds}`, '-timeout=10', '-rss_limit_mb=1024', '-max_len=20000'];
   const quiet = ['-verbosity=0', '-print_final_stats=1', `-artifact_prefix=${crashes}`];
   const corpora = existsSync(seeds) ? [found, seeds] : [found];
-  const result = spawnSync(join(root, folder, name), [...limits, ...quiet, ...corpora], {
+  const child = spawn(join(root, folder, name), [...limits, ...quiet, ...corpora], {
     stdio: ['ignore', 'inherit', 'pipe'],
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
+  });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => (said += text));
+  const status = await new Promise((resolve) => {
+    child.on('error', (error) => resolve(String(error)));
+    child.on('close', (code, signal) => resolve(code ?? signal));
   });
   // libFuzzer ends with a dictionary of hundreds of lines; after success only its figures are worth printing.
-  const lines = (result.stderr ?? String(result.error)).split('\n');
-  console.log((result.status === 0 ? lines.filter((line) => line.startsWith('stat::')) : lines).join('\n'));
-  if (result.status !== 0) {
-    console.log(`${name} FOUND SOMETHING; the input lies at ${crashes}*`);
-    failed += 1;
+  const lines = said.split('\n');
+  console.log(`\n--- ${name}, ${seconds} s ---`);
+  console.log((status === 0 ? lines.filter((line) => line.startsWith('stat::')) : lines).join('\n'));
+  if (status !== 0) console.log(`${name} FOUND SOMETHING (${status}); the input lies at ${crashes}*`);
+  return status === 0;
+}
+
+let failed = 0;
+const waiting = [...chosen];
+async function work() {
+  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+    if (!(await fuzz(name))) failed += 1;
   }
 }
+await Promise.all([work(), work()]);
 report('fuzz', chosen.length - failed, failed);
 process.exitCode = failed === 0 ? 0 : 1;

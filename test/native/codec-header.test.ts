@@ -8,6 +8,7 @@ import { attachmentsField, decodeHeader, stringFields } from '../../src/protocol
 import type { Header } from '../../src/protocol/header.js';
 import { MalformedHeader, WireScanner } from '../../src/protocol/wire.js';
 import { anyHeader, keyPool, varint } from './codec-arbitraries.js';
+import { fuzzSeeds } from './fuzz-seeds.js';
 
 const codec = nativeCodec();
 
@@ -61,6 +62,11 @@ describe('header parsers, native and TypeScript', () => {
     // Were nearly all of one kind, the other would be untested.
     expect(accepted).toBeGreaterThan(runs / 5);
     expect(accepted).toBeLessThan((runs * 4) / 5);
+  });
+
+  it('agree on what the fuzzer of the native one found', () => {
+    const accepted = [...fuzzSeeds('mesh_header_fuzz').values()].filter((bytes) => agree(bytes));
+    expect(accepted.length).toBeGreaterThan(10);
   });
 
   it('agree on every one-byte and two-byte header', () => {

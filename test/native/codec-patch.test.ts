@@ -6,8 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { nativeCodec } from '../../src/native/codec.js';
 import type { NativeHeader, NativeProblem } from '../../src/native/codec.js';
 import { appendHeaderField, removeAttachment, setAttachment } from '../../src/protocol/header-patch.js';
+import { decodeHeader, stringFields } from '../../src/protocol/header.js';
 import { MalformedHeader } from '../../src/protocol/wire.js';
 import { anyHeader, keyPool, text } from './codec-arbitraries.js';
+import { fuzzSeeds } from './fuzz-seeds.js';
 
 const codec = nativeCodec();
 type Change = readonly [key: string, value: string | null];
@@ -52,6 +54,19 @@ function patchOneByOne(header: Buffer, changes: readonly Change[]): Buffer {
   return bytes;
 }
 
+/** The recipe and the header of an input of native/fuzz/mesh_patch_fuzz.cc: field, room, two texts behind their lengths, header. */
+function readRecipe(input: Buffer): { field: number; first: string; second: string; header: Buffer } {
+  const field = (input[0] ?? 0) % 13;
+  const firstEnd = 3 + (input[2] ?? 0);
+  const secondEnd = firstEnd + 1 + (input[firstEnd] ?? 0);
+  return {
+    field,
+    first: input.toString('utf8', 3, firstEnd),
+    second: input.toString('utf8', firstEnd + 1, secondEnd),
+    header: input.subarray(secondEnd),
+  };
+}
+
 const wellFormedText = text.filter((value) => Buffer.from(value).toString() === value);
 
 describe('header patchers, native and TypeScript', () => {
@@ -81,6 +96,32 @@ describe('header patchers, native and TypeScript', () => {
       { numRuns: 6000 },
     );
     expect(patched).toBeGreaterThan(3000);
+  });
+
+  it('make the same of what the fuzzer of the native one found, and it parses to the same', () => {
+    let patched = 0;
+    for (const input of fuzzSeeds('mesh_patch_fuzz').values()) {
+      const { field, first, second, header } = readRecipe(input);
+      if (isHeader(header)) {
+        const expected = patchOrRefuse(() => appendHeaderField(header, field, first));
+        const got = codec.patchHeader(header, field, first);
+        if (compare(got, expected)) {
+          patched += 1;
+          const after = decodeHeader(Buffer.from(got));
+          expect(after).toEqual({ ...decodeHeader(header), [stringFields[field - 1] as string]: first });
+        }
+      }
+      const changes: Change[] = [
+        ['k', first],
+        [first, second],
+        [second, null],
+      ];
+      compare(
+        codec.patchHeader(header, changes),
+        patchOrRefuse(() => patchOneByOne(header, changes)),
+      );
+    }
+    expect(patched).toBeGreaterThan(5);
   });
 
   it('change attachments to the same bytes', { timeout: 60_000 }, () => {
