@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "native/base/errno_text.h"
 #include "native/codec/frame.h"
 #include "native/shm/doorbell.h"
 #include "native/shm/layout.h"
@@ -66,14 +67,14 @@ void AppLink::start(std::string_view socket_path, const uint8_t* hello, size_t h
   }
   std::copy(socket_path.begin(), socket_path.end(), address.sun_path);
   socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket_.valid()) return close(std::string("cannot make a socket: ") + std::strerror(errno));
+  if (!socket_.valid()) return close(std::string("cannot make a socket: ") + errno_text(errno));
   int rc;
   do {
     rc = ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   } while (rc != 0 && errno == EINTR);
   if (rc != 0) {
     if (errno == EAGAIN) return close(kAgentBusyReason);
-    return close("cannot reach the agent at " + std::string(socket_path) + ": " + std::strerror(errno));
+    return close("cannot reach the agent at " + std::string(socket_path) + ": " + errno_text(errno));
   }
   hello_.assign(hello, hello + hello_bytes);
   welcome_.resize(kFixedBytes);
@@ -97,7 +98,7 @@ void AppLink::send_hello() {
     if (sent < 0) {
       // An agent that refuses without reading leaves its welcome behind: read that before giving up.
       if (errno == EPIPE || errno == ECONNRESET) break;
-      if (errno != EAGAIN) close(std::string("cannot send the hello: ") + std::strerror(errno));
+      if (errno != EAGAIN) close(std::string("cannot send the hello: ") + errno_text(errno));
       return;
     }
     hello_sent_ += static_cast<size_t>(sent);
@@ -184,7 +185,7 @@ void AppLink::on_doorbell() {
     if (got == static_cast<ssize_t>(sizeof bytes)) continue;
     if (got == 0) return hang_up();
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno != EAGAIN) close(std::string("the doorbell cannot be read: ") + std::strerror(errno));
+    if (got < 0 && errno != EAGAIN) close(std::string("the doorbell cannot be read: ") + errno_text(errno));
     return;
   }
 }

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
+#include "native/base/errno_text.h"
 #include "native/codec/mesh_header.h"
 #include "native/codec/mesh_patch.h"
 #include "native/engine/engine.h"
@@ -56,7 +56,7 @@ void Engine::accept_all(uint32_t listener_slot) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) {
         // Out of descriptors or memory: what waits in the backlog is taken when there are some again.
-        const std::string problem = std::string("cannot accept connections: ") + std::strerror(errno);
+        const std::string problem = std::string("cannot accept connections: ") + errno_text(errno);
         events_.add(EventType::kListenerProblem, [&](ByteWriter& out) {
           out.u32(listener.id);
           out.bytes(problem);
@@ -235,7 +235,7 @@ void Engine::switch_to_shm(Link* link) {
   encode_fixed(fixed, bytes);
   const int fds[] = {segment.value().fd(), doorbells.value().eventfd.get(), doorbells.value().pipe_read.get()};
   if (send_with_fds(link->socket_fd(), bytes, sizeof bytes, fds, std::size(fds)) != sizeof bytes) {
-    close_soon(link, std::string("sending the shared-memory segment failed: ") + std::strerror(errno));
+    close_soon(link, std::string("sending the shared-memory segment failed: ") + errno_text(errno));
     return;
   }
   AgentDoorbells bells = doorbells.take();
@@ -256,7 +256,7 @@ void Engine::switch_to_shm(Link* link) {
   Link* fresh = shm.get();
   links_[link->handle.slot].link = std::move(shm);  // the stream link ends here; its socket lives on
   if (!poll_add(fresh->doorbell_fd(), EPOLLIN | EPOLLET, kTagDoorbell | fresh->handle.pack())) {
-    close_soon(fresh, std::string("polling the doorbell failed: ") + std::strerror(errno));
+    close_soon(fresh, std::string("polling the doorbell failed: ") + errno_text(errno));
     return;
   }
   opened(fresh);
@@ -331,7 +331,7 @@ void Engine::on_connected(Link* link) {
   const int error = connect_error(link->socket_fd());
   if (error == EINPROGRESS) return;
   if (error != 0) {
-    close_soon(link, "connecting to " + link->peer + " failed: " + std::strerror(error));
+    close_soon(link, "connecting to " + link->peer + " failed: " + errno_text(error));
     return;
   }
   link->state = LinkState::kOpening;

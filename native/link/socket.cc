@@ -11,6 +11,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "native/base/errno_text.h"
+
 namespace ringside {
 
 namespace {
@@ -22,7 +24,7 @@ Error system_error(const std::string& what, int error) {
   if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS) code = Code::kResourceExhausted;
   if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
   if (error == EADDRINUSE) code = Code::kAlreadyExists;
-  return Error{code, what + ": " + std::strerror(error)};
+  return Error{code, what + ": " + errno_text(error)};
 }
 
 Result<Listening> listen_path(const std::string& path, int type, uint32_t mode, uint32_t group) {

@@ -4,6 +4,8 @@
 #include <climits>
 #include <cstring>
 
+#include "native/base/errno_text.h"
+
 namespace ringside {
 
 namespace {
@@ -30,7 +32,7 @@ ReadResult StreamLink::read(FrameSink* sink, size_t budget_bytes) {
         return ReadResult::kClosed;
       }
       if (errno == EAGAIN || errno == EWOULDBLOCK) return ReadResult::kDrained;
-      reason = std::string("reading failed: ") + std::strerror(errno);
+      reason = std::string("reading failed: ") + errno_text(errno);
       return ReadResult::kClosed;
     }
     const size_t available = kept + static_cast<size_t>(got);
@@ -124,7 +126,7 @@ bool StreamLink::write_queue() {
     const ssize_t put = channel_->write(&part, 1);
     if (put < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
-      reason = std::string("writing failed: ") + std::strerror(errno);
+      reason = std::string("writing failed: ") + errno_text(errno);
       return false;
     }
     written_ += static_cast<uint64_t>(put);
@@ -162,7 +164,7 @@ bool StreamLink::write_gathered() {
   parts_.clear();
   gathered_ = 0;
   if (error == 0 || error == EAGAIN || error == EWOULDBLOCK) return true;
-  reason = std::string("writing failed: ") + std::strerror(error);
+  reason = std::string("writing failed: ") + errno_text(error);
   return false;
 }
 

@@ -7,8 +7,9 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <string>
+
+#include "native/base/errno_text.h"
 
 namespace ringside {
 namespace {
@@ -32,7 +33,7 @@ Result<AgentDoorbells> AgentDoorbells::create() {
     bells.pipe_write.reset(ends[1]);
     return bells;
   }
-  return Error{Code::kResourceExhausted, std::string("cannot make doorbells: ") + std::strerror(errno)};
+  return Error{Code::kResourceExhausted, std::string("cannot make doorbells: ") + errno_text(errno)};
 }
 
 bool ring_eventfd(int fd) {

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "native/base/bytes.h"
+#include "native/base/errno_text.h"
 #include "native/shm/layout.h"
 
 // Since Linux 6.3; older headers lack it and older kernels refuse it.
@@ -25,7 +25,7 @@ namespace {
 
 constexpr int kRequiredSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
-Error failure(Code code, const char* what) { return Error{code, std::string(what) + ": " + std::strerror(errno)}; }
+Error failure(Code code, const char* what) { return Error{code, std::string(what) + ": " + errno_text(errno)}; }
 Error invalid(std::string text) { return Error{Code::kInvalidArgument, std::move(text)}; }
 
 UniqueFd make_memfd() {
