@@ -100,11 +100,12 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
   stream.allowance_bytes -= bytes;
   Link* to = find_link(is_reply ? p.downstream : p.upstream);
   if (to != nullptr && !to->closing_soon) {
-    // Streams and allowances bound the bytes of bodies that may wait there, this what comes with them: chunks may be small.
+    // Streams and allowances bound the bytes of bodies under way. This bounds the rest: what comes with them, since chunks may be small,
+    // and short bodies that are through here but not there.
     if (to->outbound_bytes() > to->queue_bound(options_.max_outbound_bytes)) {
       counters_.refused_outbound_full++;
       cancel_upstream(slot);
-      finish_pending(slot, {Code::kResourceExhausted, "a body came in pieces too small: the outbound queue is full"});
+      finish_pending(slot, {Code::kResourceExhausted, "no room for the rest of the body: the next hop's outbound queue is full (limits.outboundBytesPerLink)"});
       return true;
     }
     if (!failed) {  // only a failure has something to say; the rest would not be covered by credit
