@@ -304,10 +304,15 @@ const limits = z.strictObject({
   linksPerUid: integer(1, 65_536, 1_024, {
     means: 'Links to the processes of one user, finished or still opening.',
   }),
-  pending: integer(16, 1_048_576, 65_536, { means: 'Requests that await a reply.' }),
-  parked: integer(1, 65_536, 4_096, { means: 'Requests that wait for a decision about their flow.' }),
+  pending: integer(16, 1_048_576, 65_536, {
+    means: 'Requests that await a reply. One link gets four fifths of them at most, so that others find room.',
+  }),
+  parked: integer(1, 65_536, 4_096, {
+    means:
+      'Requests that wait for a decision about their flow. One link gets four fifths of them at most, unless they are fewer than eight.',
+  }),
   parkedBytes: sizeBytes(128 * KIB, 1_024 * MIB, 16 * MIB, {
-    means: 'Bytes of the requests that wait for a decision.',
+    means: 'Bytes of the requests that wait for a decision, shared in the same way.',
   }),
   flows: integer(16, 1_048_576, 16_384, { means: 'Flows in the flow table; the longest unused makes room.' }),
   upcallsPerSecondPerLink: integer(1, 1_000_000, 1_000, {
