@@ -61,6 +61,8 @@ export interface LoadOptions {
   /** Names the load; ids of its calls are this and a number. */
   prefix: string;
   bodyBytes?: number;
+  /** Sizes of the bodies in turn, in bytes. */
+  bodySizes?: readonly number[];
   callOptions?: CallOptions;
   /** Notes when each call succeeded. */
   times?: boolean;
@@ -192,6 +194,10 @@ export class AppProcess {
   /** Holds the app's main thread; resolves when it runs again. Await the event `spinning` to know that it has begun. */
   spin(ms: number): Promise<void> {
     return this.#order('spin', { ms });
+  }
+  /** Bytes of its heap that are still in use after a collection. */
+  collectedHeapBytes(): Promise<number> {
+    return this.#order('collectedHeapBytes');
   }
   transport(key?: string): Promise<string> {
     return this.#order('transport', { key });

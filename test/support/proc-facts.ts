@@ -17,6 +17,13 @@ export function fdCount(pid: number): number {
   return openFiles(pid).length;
 }
 
+/** Memory of its own that a process has resident: heaps and stacks, neither files nor shared memory. */
+export function anonymousBytes(pid: number): number {
+  const found = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  if (!found) throw new Error(`the kernel does not say how much memory process ${pid} has`);
+  return Number(found[1]) * 1024;
+}
+
 /** Segments of shared memory that a process has mapped. */
 export function memfdMappings(pid: number): number {
   return readFileSync(`/proc/${pid}/maps`, 'utf8')

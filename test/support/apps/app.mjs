@@ -3,6 +3,8 @@
 // on a service; it records what ran, so that tests can hold every claim about that against the truth.
 import { openSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { MeshError, connect, serve } from '../../../dist/index.js';
 
 const name = process.argv[2] ?? 'app';
@@ -99,11 +101,13 @@ class Load {
       callOptions = {},
       prefix,
       bodyBytes = 0,
+      bodySizes = [bodyBytes],
     } = this.options;
     const { summary } = this;
     while (!this.stopped && summary.sent < total) {
+      const bytes = bodySizes[summary.sent % bodySizes.length];
       const id = `${prefix}${summary.sent++}`;
-      const body = bodyBytes === 0 ? id : id.padEnd(bodyBytes, '.');
+      const body = id.padEnd(bytes, '.');
       try {
         const reply = await this.client.call(
           services[summary.sent % services.length],
@@ -186,6 +190,15 @@ const orders = {
     tell('spinning');
     const endMs = performance.now() + ms;
     while (performance.now() < endMs);
+  },
+  /** Answers how many bytes of the heap are in use when nothing is garbage. */
+  collectedHeapBytes() {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc');
+    collect();
+    // Ends what the first one left to other threads, such as giving buffers back.
+    collect();
+    return process.memoryUsage().heapUsed;
   },
   transport: ({ key = 'main' }) => (clients.get(key) ?? servers.get(key)).transport,
   closeClient: ({ key = 'main' }) => clients.get(key).close(),
