@@ -305,7 +305,8 @@ const limits = z.strictObject({
     means: 'Links to the processes of one user, finished or still opening.',
   }),
   pending: integer(16, 1_048_576, 65_536, {
-    means: 'Requests that await a reply. One link gets four fifths of them at most, so that others find room.',
+    means:
+      'Requests that await a reply. One link gets four fifths of them at most, so that others find room.',
   }),
   parked: integer(1, 65_536, 4_096, {
     means:

@@ -4,7 +4,6 @@
 // collector looks, and a leak raises the floor. V8 and malloc keep what a busy moment took, whenever that comes; so a heavier load
 // goes first, and an application, unlike an agent, may still take somewhat more. What its heap holds after a collection may not grow.
 import { expect, it } from 'vitest';
-import { wayTo } from '../support/app-process.js';
 import type { AppProcess } from '../support/app-process.js';
 import { Mesh } from '../support/mesh.js';
 import { anonymousBytes, fdCount } from '../support/proc-facts.js';
