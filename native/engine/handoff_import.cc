@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 
+#include "native/base/errno_text.h"
 #include "native/codec/mesh_header.h"
 #include "native/engine/engine.h"
 #include "native/engine/handoff_state.h"
@@ -26,7 +27,7 @@ constexpr uint32_t kMaxPendingSlots = 1u << 20;
 constexpr int64_t kMaxDurationNs = int64_t{1} << 56;  // two years
 
 Error malformed(const char* what) { return Error{Code::kInvalidArgument, std::string("the state handed over makes no sense: ") + what}; }
-Error exhausted(const char* what) { return Error{Code::kResourceExhausted, std::string(what) + ": " + std::strerror(errno)}; }
+Error exhausted(const char* what) { return Error{Code::kResourceExhausted, std::string(what) + ": " + errno_text(errno)}; }
 
 int64_t duration(uint64_t ns) { return static_cast<int64_t>(std::min<uint64_t>(ns, kMaxDurationNs)); }
 

@@ -12,6 +12,7 @@
 #include <climits>
 #include <cstring>
 
+#include "native/base/errno_text.h"
 #include "native/codec/protobuf_fields.h"
 #include "native/engine/clock.h"
 
@@ -23,7 +24,7 @@ constexpr size_t kMaxMessageBytes = 64 * 1024;
 
 Error system_error(const std::string& what) {
   const bool exhausted = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOSPC;
-  return Error{exhausted ? Code::kResourceExhausted : Code::kUnavailable, what + ": " + std::strerror(errno)};
+  return Error{exhausted ? Code::kResourceExhausted : Code::kUnavailable, what + ": " + errno_text(errno)};
 }
 
 }  // namespace
