@@ -73,8 +73,20 @@ export class RedisClient {
     });
     for (const client of [this.#commands, this.#subscriber]) {
       client.on('error', (error: Error) => (this.#lastError = errorText(error)));
+      client.on('end', () => this.#connectLater(client));
       client.connect().catch((error: unknown) => (this.#lastError = errorText(error)));
     }
+  }
+
+  /** The library gives up where it cannot begin, as when no sentinel names a master; we never do. */
+  #connectLater(client: Redis | Cluster): void {
+    if (this.#closed) return;
+    const delayMs = backoffMs(8, reconnect, this.options.random ?? Math.random);
+    const connect = (): void => {
+      if (this.#closed || client.status !== 'end') return;
+      client.connect().catch((error: unknown) => (this.#lastError = errorText(error)));
+    };
+    setTimeout(connect, delayMs).unref();
   }
 
   /** Whether commands can be sent now. */
@@ -198,7 +210,6 @@ export class RedisClient {
             name: master ?? '',
             sentinelRetryStrategy: retry,
             sentinelCommandTimeout: timeoutMs,
-            failoverDetector: true,
             ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
             ...(tls ? { enableTLSForSentinelMode: true } : {}),
           }
