@@ -86,25 +86,33 @@ const char* parse_attachment(const uint8_t* p, size_t n, AttachmentView* out) {
   return parse_entry(p, p + n, is_ascii(p, n), out);
 }
 
-std::optional<std::string_view> find_attachment(const uint8_t* p, size_t n, std::string_view key) {
-  std::optional<std::string_view> found;
-  const uint8_t* const end = p + n;
+bool next_attachment(const uint8_t** at, const uint8_t* end, AttachmentView* out) {
+  const uint8_t* p = *at;
   while (p < end) {
     uint32_t tag = 0;
     p = read_varint32(p, end, &tag);
-    if (p == nullptr) return std::nullopt;
+    if (p == nullptr) return false;
     if (tag != ((kAttachmentsField << 3) | kWireBytes)) {
       p = skip_value(p, end, tag & 7);
-      if (p == nullptr) return std::nullopt;
+      if (p == nullptr) return false;
       continue;
     }
     const uint8_t* data = nullptr;
     uint32_t bytes = 0;
     p = read_bytes(p, end, &data, &bytes);
-    if (p == nullptr) return std::nullopt;
-    AttachmentView entry;
+    if (p == nullptr) return false;
+    *at = p;
+    *out = AttachmentView{};
     // The text was validated by parse_header; here only the structure is walked.
-    if (parse_entry(data, data + bytes, true, &entry) != nullptr) return std::nullopt;
+    return parse_entry(data, data + bytes, true, out) == nullptr;
+  }
+  return false;
+}
+
+std::optional<std::string_view> find_attachment(const uint8_t* p, size_t n, std::string_view key) {
+  std::optional<std::string_view> found;
+  AttachmentView entry;
+  for (const uint8_t* at = p; next_attachment(&at, p + n, &entry);) {
     if (entry.key == key) found = entry.value;
   }
   return found;

@@ -43,6 +43,10 @@ struct AttachmentView {
 /// Reads the contents of one attachments field. Returns nullptr or the reason for which it is malformed.
 const char* parse_attachment(const uint8_t* p, size_t n, AttachmentView* out);
 
+/// Walks over the attachment entries of a header that parse_header accepted, in their order: `*at` begins at the header. False: no
+/// more (or the bytes are not such a header: none beyond `end` is ever read).
+bool next_attachment(const uint8_t** at, const uint8_t* end, AttachmentView* out);
+
 /// The value of an attachment in a header that parse_header accepted; the last entry of that key wins.
 /// nullopt if there is none (or if the bytes are not such a header: no byte beyond n is ever read).
 std::optional<std::string_view> find_attachment(const uint8_t* p, size_t n, std::string_view key);

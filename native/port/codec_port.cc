@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "native/codec/frame.h"
+#include "native/codec/legacy_json.h"
 #include "native/codec/mesh_header.h"
 #include "native/codec/mesh_patch.h"
 
@@ -134,6 +135,37 @@ Napi::Value patch_header_js(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// isJson(bytes): whether the native reader takes them for one JSON value.
+Napi::Value is_json_js(const Napi::CallbackInfo& info) {
+  const auto bytes = bytes_argument(info);
+  if (!bytes) return info.Env().Undefined();
+  return Napi::Boolean::New(info.Env(), is_json(bytes->data(), bytes->size()));
+}
+
+// readLegacyRequest(bytes): { problem: the code }, or { action, method, args, props }, the first two decoded, the others as they stand.
+Napi::Value read_legacy_request_js(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto bytes = bytes_argument(info);
+  if (!bytes) return env.Undefined();
+  LegacyRequest request;
+  const LegacyProblem problem = parse_legacy_request(bytes->data(), bytes->size(), &request);
+  auto out = Napi::Object::New(env);
+  if (problem.ec != 0) {
+    out.Set("problem", static_cast<double>(problem.ec));
+    return out;
+  }
+  const auto decoded = [&](const JsonText& text) {
+    std::string plain(text.raw.size(), '\0');
+    plain.resize(decode_json_text(text, reinterpret_cast<uint8_t*>(plain.data())));
+    return to_js(env, plain);
+  };
+  out.Set("action", decoded(request.action));
+  out.Set("method", decoded(request.method));
+  out.Set("args", to_js(env, request.args));
+  out.Set("props", to_js(env, request.props));
+  return out;
+}
+
 }  // namespace
 
 void init_codec_port(Napi::Env env, Napi::Object exports) {
@@ -141,6 +173,8 @@ void init_codec_port(Napi::Env env, Napi::Object exports) {
   codec.Set("splitFrame", Napi::Function::New<split_frame_js>(env));
   codec.Set("parseHeader", Napi::Function::New<parse_header_js>(env));
   codec.Set("patchHeader", Napi::Function::New<patch_header_js>(env));
+  codec.Set("isJson", Napi::Function::New<is_json_js>(env));
+  codec.Set("readLegacyRequest", Napi::Function::New<read_legacy_request_js>(env));
   exports.Set("codec", codec);
 }
 

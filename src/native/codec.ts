@@ -32,6 +32,16 @@ export interface NativeHeader {
   readonly found: readonly (string | null)[];
 }
 
+/** What the native reader finds in a request of the legacy protocol. */
+export interface NativeLegacyRequest {
+  readonly action: string;
+  readonly method: string;
+  /** JSON text of an array. */
+  readonly args: string;
+  /** JSON text of an object, or empty. */
+  readonly props: string;
+}
+
 /** The functions of native/port/codec_port.cc. */
 export interface NativeCodec {
   /** The first frame of a stream; undefined if more bytes are needed. */
@@ -45,6 +55,10 @@ export interface NativeCodec {
     bytes: Uint8Array,
     changes: readonly (readonly [key: string, value: string | null])[],
   ): Uint8Array | NativeProblem;
+  /** Whether the bytes are one JSON value in UTF-8. */
+  isJson(bytes: Uint8Array): boolean;
+  /** Reads a request of the legacy protocol; `problem` is its result code. */
+  readLegacyRequest(bytes: Uint8Array): NativeLegacyRequest | { readonly problem: number };
 }
 
 /**
