@@ -73,7 +73,7 @@ void flows() {
 
 class NoUpstreams final : public InstanceHooks {
  public:
-  uint32_t acquire_upstream(const std::string&) override { return 0; }
+  uint32_t acquire_upstream(const std::string&, LinkProtocol) override { return 0; }
   void release_upstream(uint32_t) override {}
 };
 

@@ -54,7 +54,7 @@ uint32_t ClusterTable::acquire_instance(const EndpointSpec& spec) {
   }
   uint32_t upstream = UINT32_MAX;
   if (!spec.local) {
-    upstream = hooks_->acquire_upstream(spec.address);
+    upstream = hooks_->acquire_upstream(spec.address, spec.protocol);
     if (upstream == UINT32_MAX) return UINT32_MAX;
   }
   uint32_t slot;
@@ -79,7 +79,7 @@ uint32_t ClusterTable::acquire_instance(const EndpointSpec& spec) {
 
 /// An instance that is now reached elsewhere keeps its slot, but nothing that was learnt about the old place.
 bool ClusterTable::move_instance(uint32_t slot, const EndpointSpec& spec) {
-  const uint32_t upstream = spec.local ? UINT32_MAX : hooks_->acquire_upstream(spec.address);
+  const uint32_t upstream = spec.local ? UINT32_MAX : hooks_->acquire_upstream(spec.address, spec.protocol);
   if (!spec.local && upstream == UINT32_MAX) return false;
   Instance& instance = instances_[slot];
   const uint32_t before = instance.local ? UINT32_MAX : instance.upstream;

@@ -11,6 +11,7 @@
 
 #include "native/engine/flow_table.h"
 #include "native/engine/handle.h"
+#include "native/link/link.h"
 
 namespace ringside {
 
@@ -21,6 +22,7 @@ struct EndpointSpec {
   uint64_t instance_id = 0;
   uint32_t weight = 1;
   bool local = false;
+  LinkProtocol protocol = LinkProtocol::kMesh;  // not for local ones
   std::string address;  // "127.0.0.1:15101", "[::1]:15101"; not for local ones
   Handle link;          // local ones
 };
@@ -63,7 +65,7 @@ struct Cluster {
 class InstanceHooks {
  public:
   virtual ~InstanceHooks() = default;
-  virtual uint32_t acquire_upstream(const std::string& address) = 0;  // UINT32_MAX: not an address
+  virtual uint32_t acquire_upstream(const std::string& address, LinkProtocol protocol) = 0;  // UINT32_MAX: not an address
   virtual void release_upstream(uint32_t upstream) = 0;
 };
 

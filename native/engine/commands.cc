@@ -54,7 +54,9 @@ Command read_set_cluster(ByteReader* in) {
     EndpointSpec endpoint;
     endpoint.instance_id = in->u64();
     endpoint.weight = in->u32();
-    endpoint.local = in->u8() != 0;
+    const uint8_t kind = in->u8();
+    endpoint.local = kind == 1;
+    endpoint.protocol = kind == 2 ? LinkProtocol::kLegacy : LinkProtocol::kMesh;
     if (endpoint.local) {
       endpoint.link = Handle::unpack(in->u64());
     } else {

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <climits>
 
-#include "native/link/stream_link.h"
 
 namespace ringside {
 
@@ -169,6 +168,9 @@ void Engine::read_link(Handle handle) {
     case ReadResult::kClosed:
       close_soon(link, link->reason);
       break;
+    case ReadResult::kLegacy:
+      to_legacy_.push_back(link->handle);  // the link cannot change its protocol while it is being read
+      break;
     case ReadResult::kViolation:
       violation(link, link->reason.c_str());
       break;
@@ -190,6 +192,10 @@ void Engine::finish_turn() {
       if (Link* link = find_link(handle)) switch_to_shm(link);
     }
     to_shm_.clear();
+    for (const Handle handle : to_legacy_) {
+      if (Link* link = find_link(handle)) switch_to_legacy(link);
+    }
+    to_legacy_.clear();
     std::vector<Handle> closing;
     closing.swap(closing_);
     for (const Handle handle : closing) {
@@ -225,13 +231,12 @@ void Engine::flush_links() {
 /// EPOLLOUT only while bytes are queued: on unix sockets it would else wake us each time the peer reads.
 void Engine::update_writable(Link* link) {
   if (link->kind == LinkKind::kShm) return;
-  auto* stream = static_cast<StreamLink*>(link);
-  const bool wanted = stream->wants_writable() || link->state == LinkState::kConnecting;
-  if (wanted == stream->writable_armed) return;
+  const bool wanted = link->wants_writable() || link->state == LinkState::kConnecting;
+  if (wanted == link->writable_armed) return;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (wanted ? EPOLLOUT : 0u);
   event.data.u64 = (uint64_t{kTagSocket} << kTagShift) | link->handle.pack();
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, link->socket_fd(), &event) == 0) stream->writable_armed = wanted;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, link->socket_fd(), &event) == 0) link->writable_armed = wanted;
 }
 
 void Engine::expire_timers() {

@@ -3,6 +3,7 @@
 // (worker.h), so nothing here locks. The request's walk is spread over files in its order:
 //   engine.cc         the loop: wait, read, flush, close, time
 //   open_links.cc     accept, hello and welcome, connect, close
+//   legacy.cc         links of the legacy protocol: from the first bytes on, and the pool towards an old server
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
 //   walk_stream.cc    bodies in pieces: chunks and credit, both ways
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
@@ -98,7 +99,9 @@ class Engine final : public FrameSink, public InstanceHooks {
 
   // FrameSink, InstanceHooks
   bool on_frame(Link* link, Frame& frame) override;
-  uint32_t acquire_upstream(const std::string& address) override { return upstreams_.acquire(address); }
+  uint32_t acquire_upstream(const std::string& address, LinkProtocol protocol) override {
+    return upstreams_.acquire(address, protocol);
+  }
   void release_upstream(uint32_t upstream) override;
 
  private:
@@ -150,13 +153,20 @@ class Engine final : public FrameSink, public InstanceHooks {
   void refuse(Link* link, Code code, std::string_view text);
   void welcome(Link* link, std::string_view note);
   void switch_to_shm(Link* link);
+  void take_over_facts(const Link& from, Link* to);
   void opened(Link* link);
   Link* connect_upstream(uint32_t upstream);
+  void greet(Link* link);
   void on_connected(Link* link);
   void close_soon(Link* link, std::string reason);
   void violation(Link* link, const char* reason);
   void destroy_link(Link* link);
   void on_link_timer(Link* link);
+
+  // legacy.cc
+  void switch_to_legacy(Link* link);
+  Link* legacy_link_of(const Upstream& upstream);
+  std::string legacy_info() const;
 
   // walk_request.cc
   bool on_request(Link* link, Frame& frame);
@@ -272,6 +282,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   std::vector<Handle> reading_;  // read_again_ of the turn under way
   std::vector<Handle> closing_;
   std::vector<Handle> to_shm_;
+  std::vector<Handle> to_legacy_;
   std::vector<Handle> up_unreported_;
   struct Departure {
     Handle handle;

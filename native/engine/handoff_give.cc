@@ -150,6 +150,11 @@ void HandoffGiver::end_turn() {
 }
 
 void HandoffGiver::freeze() {
+  for (const Engine::LinkSlot& slot : engine_->links_) {
+    if (slot.link == nullptr || slot.link->protocol == LinkProtocol::kMesh) continue;
+    fail("connections of the legacy protocol are open, which cannot be handed over (docs/legacy.md): drain and restart instead");
+    return;
+  }
   const int64_t frozen_at_ns = engine_->clock_->now_ns();
   const std::string problem = give_all(frozen_at_ns + freeze_ms_ * kNsPerMs);
   if (!problem.empty()) {

@@ -151,9 +151,9 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
 /// The link becomes that of its address. Where no instance is behind that address in this process, it ends with its last request.
 void Engine::adopt_upstream(Link* link, const std::string& address) {
   const uint32_t slot = upstreams_.find(address);
-  if (slot != UINT32_MAX && !upstreams_.at(slot).link.valid()) {
+  if (slot != UINT32_MAX && upstreams_.at(slot).links.empty()) {
     link->upstream = slot;
-    upstreams_.at(slot).link = link->handle;
+    upstreams_.at(slot).links.push_back(link->handle);
     return;
   }
   link->drain_then_close = true;
@@ -163,9 +163,8 @@ void Engine::adopt_upstream(Link* link, const std::string& address) {
 Result<Unit> Engine::poll_imported(Link* link) {
   uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET;
   if (link->kind != LinkKind::kShm) {
-    auto* stream = static_cast<StreamLink*>(link);
-    stream->writable_armed = stream->wants_writable() || stream->state == LinkState::kConnecting;
-    if (stream->writable_armed) events |= EPOLLOUT;
+    link->writable_armed = link->wants_writable() || link->state == LinkState::kConnecting;
+    if (link->writable_armed) events |= EPOLLOUT;
   }
   const uint64_t handle = link->handle.pack();
   if (!poll_add(link->socket_fd(), events, kTagSocket | handle)) return exhausted("cannot poll a link");

@@ -6,10 +6,12 @@
 #include <cerrno>
 
 #include "native/base/errno_text.h"
+#include "native/base/secret.h"
 #include "native/codec/mesh_header.h"
 #include "native/codec/mesh_patch.h"
 #include "native/engine/engine.h"
 #include "native/fd/scm_rights.h"
+#include "native/link/legacy_callee_link.h"
 #include "native/link/shm_link.h"
 #include "native/link/stream_link.h"
 #include "native/shm/layout.h"
@@ -22,14 +24,6 @@ constexpr uint64_t kTagDoorbell = uint64_t{3} << 56;
 constexpr uint32_t kLinkEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kListenerPauseNs = 100 * kNsPerMs;
-
-bool same_secret(std::string_view a, std::string_view b) {
-  unsigned difference = a.size() == b.size() ? 0 : 1;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); i++) {
-    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
-  }
-  return difference == 0;
-}
 
 /// A welcome with a status instead of a link: whoever connects where there is no room for it is told so, if the socket takes it.
 void turn_away(int fd, std::string_view text) {
@@ -137,7 +131,7 @@ Link* Engine::add_link(std::unique_ptr<Link> link) {
     counters_.links_refused++;
     return nullptr;
   }
-  static_cast<StreamLink*>(added)->writable_armed = connecting;
+  added->writable_armed = connecting;
   links_[slot].link = std::move(link);
   live_links_++;
   if (added->uid != UINT32_MAX) links_of_uid_[added->uid]++;
@@ -242,16 +236,7 @@ void Engine::switch_to_shm(Link* link) {
   bells.pipe_read.reset();
   auto shm = std::make_unique<ShmLink>(stream->release_fd(), segment.take(), std::move(bells), &arena_,
                                        options_.max_outbound_bytes);
-  shm->handle = link->handle;
-  shm->app = link->app;
-  shm->peer = link->peer;
-  shm->uid = link->uid;
-  shm->pid = link->pid;
-  shm->listener = link->listener;
-  shm->since_ns = link->since_ns;
-  shm->miss_tokens = link->miss_tokens;
-  shm->miss_tokens_at_ns = link->miss_tokens_at_ns;
-  shm->timer.slot = link->timer.slot;
+  take_over_facts(*link, shm.get());
   timers_.clear(&link->timer);
   Link* fresh = shm.get();
   links_[link->handle.slot].link = std::move(shm);  // the stream link ends here; its socket lives on
@@ -261,6 +246,20 @@ void Engine::switch_to_shm(Link* link) {
   }
   opened(fresh);
   touch(fresh);  // arms the doorbell
+}
+
+/// What is known of a peer whose link becomes another.
+void Engine::take_over_facts(const Link& from, Link* to) {
+  to->handle = from.handle;
+  to->app = from.app;
+  to->peer = from.peer;
+  to->uid = from.uid;
+  to->pid = from.pid;
+  to->listener = from.listener;
+  to->since_ns = from.since_ns;
+  to->miss_tokens = from.miss_tokens;
+  to->miss_tokens_at_ns = from.miss_tokens_at_ns;
+  to->timer.slot = from.timer.slot;
 }
 
 bool Engine::on_welcome(Link* link, Frame& frame) {
@@ -282,7 +281,8 @@ bool Engine::on_welcome(Link* link, Frame& frame) {
 void Engine::opened(Link* link) {
   link->state = LinkState::kOpen;
   up_unreported_.push_back(link->handle);
-  if (link->kind == LinkKind::kTcp) {
+  // The legacy protocol has no pings of ours: there the kernel's probes have to do.
+  if (link->kind == LinkKind::kTcp && link->protocol == LinkProtocol::kMesh) {
     timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);
   } else {
     timers_.clear(&link->timer);
@@ -299,8 +299,15 @@ Link* Engine::connect_upstream(uint32_t slot) {
     return nullptr;
   }
   tune_tcp(socket.value().get(), options_.keepalive_ms * 3);
-  auto fresh = std::make_unique<StreamLink>(LinkKind::kTcp, LinkRole::kUpstream, std::make_unique<PlainChannel>(socket.take()),
-                                            &arena_, options_.max_outbound_bytes);
+  auto channel = std::make_unique<PlainChannel>(socket.take());
+  std::unique_ptr<Link> fresh;
+  if (upstream.protocol == LinkProtocol::kLegacy) {
+    fresh = std::make_unique<LegacyCalleeLink>(std::move(channel), &arena_, options_.max_outbound_bytes,
+                                               options_.max_legacy_message_bytes);
+  } else {
+    fresh = std::make_unique<StreamLink>(LinkKind::kTcp, LinkRole::kUpstream, std::move(channel), &arena_,
+                                         options_.max_outbound_bytes);
+  }
   fresh->state = LinkState::kConnecting;
   fresh->peer = upstream.address;
   fresh->upstream = slot;
@@ -309,10 +316,14 @@ Link* Engine::connect_upstream(uint32_t slot) {
     upstreams_.failed(slot, "the table of links is full (limits.links)", now_ns_, &random_);
     return nullptr;
   }
-  upstream.link = link->handle;
+  upstream.links.push_back(link->handle);
   timers_.set(&link->timer, now_ns_ + options_.connect_timeout_ms * kNsPerMs);
+  if (upstream.protocol == LinkProtocol::kMesh) greet(link);
+  return link;
+}
 
-  // The hello is the first thing in the queue; requests follow without waiting for the welcome.
+/// The hello is the first thing in the queue; requests follow without waiting for the welcome.
+void Engine::greet(Link* link) {
   Frame hello;
   hello.head = arena_.take(kFixedBytes + kMaxHeaderBytes);
   Result<size_t> header = append_field(hello.head + kFixedBytes, 0, kMaxHeaderBytes, 5, options_.app);
@@ -324,7 +335,6 @@ Link* Engine::connect_upstream(uint32_t slot) {
   hello.head_bytes = kFixedBytes + header_bytes;
   hello.body = hello.head + hello.head_bytes;
   link->append(hello, true);
-  return link;
 }
 
 void Engine::on_connected(Link* link) {
@@ -334,9 +344,15 @@ void Engine::on_connected(Link* link) {
     close_soon(link, "connecting to " + link->peer + " failed: " + errno_text(error));
     return;
   }
+  touch(link);
+  if (link->protocol == LinkProtocol::kLegacy) {
+    upstreams_.connected(link->upstream);
+    opened(link);
+    read_link(link->handle);  // sends what waited
+    return;
+  }
   link->state = LinkState::kOpening;
   timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
-  touch(link);
 }
 
 void Engine::on_link_timer(Link* link) {
@@ -382,8 +398,7 @@ void Engine::destroy_link(Link* link) {
   if (link->doorbell_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->doorbell_fd(), nullptr);
   if (link->upstream != UINT32_MAX) {
     Upstream& upstream = upstreams_.at(link->upstream);
-    if (upstream.link == link->handle) {
-      upstream.link = Handle{};
+    if (std::erase(upstream.links, link->handle) > 0) {
       // A link that never opened or broke counts against its address; one that was drained does not.
       if (!link->drain_then_close) {
         if (link->state != LinkState::kOpen) counters_.connect_failures++;
@@ -424,9 +439,11 @@ void Engine::destroy_link(Link* link) {
 
 /// An upstream that no instance names any more: its link ends with its last request.
 void Engine::release_upstream(uint32_t slot) {
-  const Handle handle = upstreams_.at(slot).link;
+  const std::vector<Handle> links = upstreams_.at(slot).links;
   if (!upstreams_.release(slot)) return;
-  if (Link* link = find_link(handle)) {
+  for (const Handle handle : links) {
+    Link* const link = find_link(handle);
+    if (link == nullptr) continue;
     link->upstream = UINT32_MAX;
     link->drain_then_close = true;
     link->reason = "no instance is left behind this address";

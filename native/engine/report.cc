@@ -206,10 +206,12 @@ void Engine::report_stats(uint32_t id) {
         } else {
           const Upstream& upstream = upstreams_.at(instance.upstream);
           where = upstream.address;
-          link = find_link(upstream.link);
-          if (link != nullptr) {
-            state = link->state == LinkState::kOpen ? 1 : 2;
-          } else if (now_ns_ < upstream.next_attempt_ns) {
+          for (const Handle handle : upstream.links) {
+            link = find_link(handle);
+            state = link != nullptr && link->state == LinkState::kOpen ? 1 : 2;
+            if (state == 1) break;
+          }
+          if (state == 0 && now_ns_ < upstream.next_attempt_ns) {
             state = 3;
           }
         }

@@ -1,5 +1,5 @@
-// The other agents this one connects to: one TCP link per address, shared by all instances behind it, made when the first request needs
-// it. After a failure new attempts wait (doubling, jittered), and meanwhile the address is not picked.
+// Where this agent connects to: other agents, one TCP link per address, shared by all instances behind it; and old servers, which do one
+// request at a time, a bounded number of links each. They are made when a request needs them. After a failure new attempts wait (doubling, jittered), and meanwhile the address is not picked.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include "native/engine/clock.h"
 #include "native/engine/handle.h"
 #include "native/engine/hash.h"
+#include "native/link/link.h"
 #include "native/link/socket.h"
 
 namespace ringside {
@@ -18,9 +19,10 @@ namespace ringside {
 struct Upstream {
   std::string address;
   SocketAddress socket_address;
+  LinkProtocol protocol = LinkProtocol::kMesh;
   uint32_t references = 0;  // instances
   bool live = false;
-  Handle link;              // invalid: not connected
+  std::vector<Handle> links;  // of a mesh agent one at most
   uint32_t failures = 0;    // in a row
   int64_t next_attempt_ns = 0;
   std::string last_error;
@@ -29,8 +31,8 @@ struct Upstream {
 class Upstreams {
  public:
   /// The slot of an address, made when new; UINT32_MAX when it does not parse.
-  uint32_t acquire(const std::string& address) {
-    const auto it = by_address_.find(address);
+  uint32_t acquire(const std::string& address, LinkProtocol protocol) {
+    const auto it = by_address_.find(key_of(address, protocol));
     if (it != by_address_.end()) {
       slots_[it->second].references++;
       return it->second;
@@ -48,17 +50,18 @@ class Upstreams {
     Upstream fresh;
     fresh.address = address;
     fresh.socket_address = parsed.value();
+    fresh.protocol = protocol;
     fresh.references = 1;
     fresh.live = true;
     slots_[slot] = std::move(fresh);
-    by_address_.emplace(address, slot);
+    by_address_.emplace(key_of(address, protocol), slot);
     return slot;
   }
   /// True: nobody names it any more; its link should close when nothing is pending on it.
   bool release(uint32_t slot) {
     Upstream& upstream = slots_[slot];
     if (--upstream.references > 0) return false;
-    by_address_.erase(upstream.address);
+    by_address_.erase(key_of(upstream.address, upstream.protocol));
     upstream.live = false;
     free_.push_back(slot);
     return true;
@@ -86,6 +89,10 @@ class Upstreams {
   }
 
  private:
+  static std::string key_of(const std::string& address, LinkProtocol protocol) {
+    return protocol == LinkProtocol::kMesh ? address : "legacy " + address;
+  }
+
   std::vector<Upstream> slots_;
   std::vector<uint32_t> free_;
   std::unordered_map<std::string, uint32_t> by_address_;

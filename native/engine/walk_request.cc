@@ -12,6 +12,9 @@ namespace ringside {
 
 namespace {
 constexpr std::string_view kControlService = "ringside.agent";
+// Which every agent answers to old callers itself (docs/legacy.md).
+constexpr std::string_view kLookupService = "/service/lookup";
+constexpr std::string_view kRegistrationService = "/service/moa-admin";
 constexpr uint8_t kMaxRepicks = 1;
 constexpr uint64_t kMaxUnreadBytes = 4 << 20;  // what else may wait in the mailbox: records, statistics, links
 }  // namespace
@@ -48,6 +51,11 @@ bool Engine::on_request(Link* link, Frame& frame) {
     return false;
   }
   const Direction direction = link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound;
+  if (link->protocol == LinkProtocol::kLegacy && (view.service == kLookupService || view.service == kRegistrationService)) {
+    counters_.control_requests++;
+    park(link, frame, direction, UpcallKind::kControl, {}, {}, deadline_of(frame, 0, now_ns_));
+    return true;
+  }
   if (view.service == kControlService) {
     counters_.control_requests++;
     if (direction == Direction::kInbound) {
@@ -152,7 +160,12 @@ bool Engine::usable(uint32_t slot) {
     return link != nullptr && !link->closing_soon && link->state == LinkState::kOpen;
   }
   const Upstream& upstream = upstreams_.at(instance.upstream);
-  if (const Link* link = find_link(upstream.link)) return !link->closing_soon && !link->drain_then_close;
+  for (const Handle handle : upstream.links) {
+    const Link* const link = find_link(handle);
+    if (link != nullptr && !link->closing_soon && !link->drain_then_close) return true;
+  }
+  // A link that is about to end is looked at as before: its agent went away, or it is closed within this turn.
+  if (upstream.protocol == LinkProtocol::kMesh && !upstream.links.empty()) return false;
   return now_ns_ >= upstream.next_attempt_ns;
 }
 
@@ -163,8 +176,16 @@ uint32_t Engine::pick_instance(Cluster& cluster) {
 /// The link an instance is reached by, connecting when there is none yet. Null: not now.
 Link* Engine::link_of(uint32_t slot) {
   const Instance& instance = clusters_.instance(slot);
-  Link* link = instance.local ? find_link(instance.link) : find_link(upstreams_.at(instance.upstream).link);
-  if (link == nullptr && !instance.local) link = connect_upstream(instance.upstream);
+  Link* link = nullptr;
+  if (instance.local) {
+    link = find_link(instance.link);
+  } else {
+    const Upstream& upstream = upstreams_.at(instance.upstream);
+    link = upstream.protocol == LinkProtocol::kLegacy ? legacy_link_of(upstream)
+           : upstream.links.empty()                   ? nullptr
+                                                      : find_link(upstream.links.front());
+    if (link == nullptr) link = connect_upstream(instance.upstream);
+  }
   if (link == nullptr || link->closing_soon) return nullptr;
   return link;
 }

@@ -20,6 +20,7 @@ enum class LinkRole : uint8_t {
   kUpstream = 2,  // another agent that we connected to
   kSuccessor = 3  // a new process of this agent, which takes over; of listeners only
 };
+enum class LinkProtocol : uint8_t { kMesh = 0, kLegacy = 1 };
 enum class LinkState : uint8_t {
   kConnecting,  // connect() under way
   kOpening,     // awaiting the peer's hello or welcome
@@ -55,6 +56,7 @@ enum class ReadResult : uint8_t {
   kMore,       // the budget ran out: read again next turn
   kClosed,     // the peer closed; `reason` says how
   kViolation,  // the peer broke the protocol; `reason` says how
+  kLegacy,     // its first bytes are those of the legacy protocol, and were kept
 };
 
 class Link {
@@ -88,6 +90,8 @@ class Link {
   virtual const uint8_t* queued_frame(uint64_t end_position, size_t frame_bytes) const = 0;
 
   virtual size_t outbound_bytes() const = 0;
+  /// Whether the kernel took less than offered, so that the caller must listen for writability.
+  virtual bool wants_writable() const { return false; }
   /// What may be queued when the operator's bound is `max_outbound_bytes`: streams have an account of their own, so that small
   /// frames are not refused because of them.
   uint64_t queue_bound(uint64_t max_outbound_bytes) const { return max_outbound_bytes + streams_out * kMaxQueuedStreamBytes; }
@@ -98,6 +102,7 @@ class Link {
 
   const LinkKind kind;
   LinkRole role;
+  LinkProtocol protocol = LinkProtocol::kMesh;  // that its peer speaks; towards the engine each link speaks mesh
   LinkState state = LinkState::kOpening;
   Handle handle;
   std::string reason;  // why it closed
@@ -113,6 +118,7 @@ class Link {
   TimerNode timer;
   PendingList down;  // requests that came from here
   PendingList up;    // requests that went there
+  bool writable_armed = false;  // the poller listens for EPOLLOUT
   bool dirty = false;      // on the list of links to flush
   bool read_again = false;  // on the list of links to read in the next turn
   bool closing_soon = false;

@@ -28,10 +28,11 @@ class StreamLink final : public Link {
   size_t outbound_bytes() const override { return queue_.size() + gathered_; }
   int socket_fd() const override { return channel_->fd(); }
 
-  /// Whether the kernel took less than offered, so that the caller must listen for writability.
-  bool wants_writable() const { return !queue_.empty() && state != LinkState::kConnecting; }
+  bool wants_writable() const override { return !queue_.empty() && state != LinkState::kConnecting; }
   /// Gives up the socket, for a link that continues over shared memory. Nothing may be queued.
   UniqueFd release_fd() { return channel_->release_fd(); }
+  /// Gives up its channel, as above.
+  std::unique_ptr<Channel> release_channel() { return std::move(channel_); }
   /// Bytes of a frame not complete yet.
   size_t partial_bytes() const { return partial_.size(); }
   /// The bytes of frames that are not complete yet, and those the kernel has not taken; for a handoff, between two turns.
@@ -39,7 +40,8 @@ class StreamLink final : public Link {
   const OutQueue& queue() const { return queue_; }
   /// Continues a link that was handed over: `appended` is its end_position().
   void restore(std::string_view partial, std::string_view queue, uint64_t appended);
-  bool writable_armed = false;  // the poller listens for EPOLLOUT
+  /// Gives up those bytes, for a link that continues in another protocol.
+  std::vector<uint8_t> release_partial() { return std::move(partial_); }
 
  private:
   bool gather(const uint8_t* p, size_t n);

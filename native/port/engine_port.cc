@@ -78,6 +78,8 @@ EngineOptions read_options(const Napi::Object& in) {
       {"maxClusters", &out.max_clusters},
       {"maxBodyBytes", &out.max_body_bytes},
       {"maxStreamsPerLink", &out.max_streams_per_link},
+      {"maxLegacyMessageBytes", &out.max_legacy_message_bytes},
+      {"legacyConnectionsPerInstance", &out.legacy_connections_per_instance},
       {"upcallsPerSecondPerLink", &out.upcalls_per_second_per_link},
       {"maxRecords", &out.max_records},
       {"defaultTimeoutMs", &out.default_timeout_ms},

@@ -22,6 +22,7 @@ import { viewOf } from './engine-view.js';
 import { Filters } from './filters.js';
 import { Inbound } from './inbound.js';
 import type { Advertised } from './inbound.js';
+import { LegacyDirectory } from './legacy-directory.js';
 import { Outbound } from './outbound.js';
 import { EngineIds, ServiceRoutes } from './service-routes.js';
 import { Upcalls } from './upcalls.js';
@@ -49,6 +50,7 @@ export class Agent {
   #registry!: Registry;
   #outbound!: Outbound;
   #inbound!: Inbound;
+  #legacyDirectory!: LegacyDirectory;
   #upcalls!: Upcalls;
   #ports!: AgentPorts;
   #control!: Control;
@@ -175,6 +177,7 @@ export class Agent {
     await this.#inbound.deregisterAll().catch((error: unknown) => {
       this.log.warn({ error: errorText(error) }, 'could not take everything out of the registry');
     });
+    await this.#legacyDirectory.close();
     const { missed } = await this.engine.goAway('', Math.min(goAwayTimeoutMs, drainMs), true);
     if (missed > 0) this.log.warn({ missed }, 'some peers did not acknowledge the go-away');
     const finished = await Promise.race([
@@ -259,11 +262,13 @@ export class Agent {
       trouble,
     );
     this.#control = new Control(this.#inbound);
+    this.#legacyDirectory = new LegacyDirectory(this.#registry, config.limits.publications, trouble);
     this.#upcalls = new Upcalls(
       this.engine,
       this.#outbound,
       this.#inbound,
       this.#control,
+      this.#legacyDirectory,
       () => this.#filters,
     );
   }
@@ -467,6 +472,8 @@ function engineOptions(config: AgentConfig): EngineOptions {
     maxBodyBytes: limits.bodyBytes,
     maxStreamsPerLink: limits.streamsPerLink,
     upcallsPerSecondPerLink: limits.upcallsPerSecondPerLink,
+    maxLegacyMessageBytes: limits.legacyMessageBytes,
+    legacyConnectionsPerInstance: limits.legacyConnectionsPerInstance,
     defaultTimeoutMs: timeouts.defaultMs,
     maxTimeoutMs: timeouts.maxMs,
     connectTimeoutMs: timeouts.connectMs,

@@ -7,7 +7,7 @@ import type { Engine } from '../native/engine.js';
 import type { PublicationState, ServiceState } from '../handoff/agent-state.js';
 import { takesIn } from '../policy/endpoints-of.js';
 import { TokenBucket } from '../policy/token-bucket.js';
-import { MESH_PROTOCOL } from '../registry/instance.js';
+import { LEGACY_PROTOCOL, MESH_PROTOCOL } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
 import type { Registration, Registry } from '../registry/registry.js';
 import type { ServiceRoutes } from './service-routes.js';
@@ -104,7 +104,7 @@ export class Inbound {
         port: this.advertised.port,
         weight: offer.weight,
         zone: this.advertised.zone,
-        protocols: [MESH_PROTOCOL],
+        protocols: [MESH_PROTOCOL, LEGACY_PROTOCOL],
         metadata: {},
         app: this.app,
         epoch: Date.now(),

@@ -2,7 +2,7 @@
 // A service is watched from its first call on; names that no instance serves make room when there are too many.
 import type { ServiceState } from '../handoff/agent-state.js';
 import { endpointsOf } from '../policy/endpoints-of.js';
-import { MESH_PROTOCOL } from '../registry/instance.js';
+import { LEGACY_PROTOCOL, MESH_PROTOCOL } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
 import type { Registry } from '../registry/registry.js';
 import type { Candidate, Selector, ServiceRoutes } from './service-routes.js';
@@ -93,9 +93,12 @@ export class Outbound {
 
 function candidatesOf(instances: readonly Instance[]): Candidate[] {
   const byId = new Map(instances.map((instance) => [instance.id, instance]));
-  return endpointsOf(instances, { protocol: MESH_PROTOCOL }).map(({ id, host, port, weight }) => {
-    const { group, version, epoch, zone } = byId.get(id) as Instance;
-    const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-    return { key: `${id}@${epoch}`, group, version, zone, endpoint: { address, weight } };
-  });
+  return endpointsOf(instances, { protocols: [MESH_PROTOCOL, LEGACY_PROTOCOL] }).map(
+    ({ id, host, port, weight, protocol }) => {
+      const { group, version, epoch, zone } = byId.get(id) as Instance;
+      const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+      const spoken = protocol === MESH_PROTOCOL ? 'mesh' : 'legacy';
+      return { key: `${id}@${epoch}`, group, version, zone, endpoint: { address, weight, protocol: spoken } };
+    },
+  );
 }

@@ -10,10 +10,13 @@ import type { Header } from '../protocol/header.js';
 import type { Control } from './control.js';
 import type { Filters } from './filters.js';
 import type { Inbound } from './inbound.js';
+import type { LegacyDirectory } from './legacy-directory.js';
 import type { Outbound } from './outbound.js';
 
 type Upcall = Extract<EngineNotice, { type: 'upcall' }>;
 
+/** The agent's own service; other control requests are those that every agent answers to old callers. */
+const controlService = 'ringside.agent';
 const lookUp: Verdict = { kind: 'lookup' };
 
 /** See the file's head. */
@@ -23,6 +26,7 @@ export class Upcalls {
     private readonly outbound: Outbound,
     private readonly inbound: Inbound,
     private readonly control: Control,
+    private readonly legacyDirectory: LegacyDirectory,
     private readonly filters: () => Filters,
   ) {}
 
@@ -55,7 +59,9 @@ export class Upcalls {
     const header = decodeHeader(upcall.header);
     switch (upcall.kind) {
       case 'control':
-        return this.control.answer(upcall.link, header.method, upcall.body);
+        return header.service === controlService
+          ? this.control.answer(upcall.link, header.method, upcall.body)
+          : this.legacyDirectory.answer(header, upcall.body);
       case 'filter':
         return this.#filter(upcall, header);
       case 'miss':

@@ -328,6 +328,13 @@ const limits = z.strictObject({
   streamsPerLink: integer(1, 65_536, 256, {
     means: 'Bodies in pieces on their way to one link; each may have 256 KiB queued.',
   }),
+  legacyMessageBytes: sizeBytes(64 * KIB, 64 * MIB, 8 * MIB, {
+    means: 'Longest request or reply of the legacy protocol; it is held in memory whole.',
+  }),
+  legacyConnectionsPerInstance: integer(1, 1_024, 32, {
+    means:
+      'Connections to one server of the legacy protocol, each of which does one request at a time; further requests wait.',
+  }),
   services: integer(1, 65_536, 1_024, { means: 'Services watched in the registry.' }),
   publications: integer(1, 65_536, 1_024, { means: "Instances that this agent's applications may publish." }),
   instances: integer(1, 1_048_576, 16_384, { means: 'Instances read from the registry.' }),

@@ -15,7 +15,12 @@ const candidate = z.object({
   version: z.string(),
   zone: z.string().default(''),
   instanceId: number,
-  endpoint: z.object({ weight: number, address: z.string().optional(), link: number.optional() }),
+  endpoint: z.object({
+    weight: number,
+    address: z.string().optional(),
+    protocol: z.enum(['mesh', 'legacy']).optional(),
+    link: number.optional(),
+  }),
 });
 const service = z.object({
   service: z.string(),

@@ -30,6 +30,8 @@ export interface EndpointCommand {
   weight: number;
   /** `host:port`, IPv6 in brackets. */
   address?: string;
+  /** What is spoken there; `mesh` where it is not said. */
+  protocol?: 'mesh' | 'legacy';
   /** Handle of a link. */
   link?: number;
 }
@@ -109,7 +111,7 @@ export class CommandBatch {
     for (const endpoint of cluster.endpoints) {
       out.u64(endpoint.instanceId).u32(endpoint.weight);
       if (endpoint.link !== undefined) out.u8(1).u64(endpoint.link);
-      else out.u8(0).text(endpoint.address ?? '');
+      else out.u8(endpoint.protocol === 'legacy' ? 2 : 0).text(endpoint.address ?? '');
     }
     this.#add(type.setCluster, out);
   }

@@ -28,6 +28,8 @@ export interface EngineOptions {
   maxBodyBytes: number;
   maxStreamsPerLink: number;
   upcallsPerSecondPerLink: number;
+  maxLegacyMessageBytes: number;
+  legacyConnectionsPerInstance: number;
   defaultTimeoutMs: number;
   maxTimeoutMs: number;
   connectTimeoutMs: number;

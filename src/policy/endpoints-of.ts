@@ -22,6 +22,8 @@ export interface Endpoint {
   readonly port: number;
   /** At least 1. */
   readonly weight: number;
+  /** The one to speak to it. */
+  readonly protocol: string;
 }
 
 /** What a request wants of the instances that may serve it. */
@@ -30,8 +32,8 @@ export interface Wanted {
   readonly group?: string | undefined;
   /** '', '*' or undefined: any version. */
   readonly version?: string | undefined;
-  /** The protocol that the endpoint must speak. */
-  readonly protocol: string;
+  /** Protocols we speak, the newest first: an endpoint is spoken to in the first that it knows, too. */
+  readonly protocols: readonly string[];
 }
 
 /** Whether a wanted group or version takes in an instance's own. */
@@ -43,12 +45,12 @@ export function takesIn(wanted: string | undefined, own: string): boolean {
 export function endpointsOf(instances: readonly Candidate[], wanted: Wanted): Endpoint[] {
   return instances
     .filter(
-      ({ group, version, weight, protocols }) =>
-        weight > 0 &&
-        takesIn(wanted.group, group) &&
-        takesIn(wanted.version, version) &&
-        protocols.includes(wanted.protocol),
+      ({ group, version, weight }) =>
+        weight > 0 && takesIn(wanted.group, group) && takesIn(wanted.version, version),
     )
-    .map(({ id, host, port, weight }) => ({ id, host, port, weight }))
+    .flatMap(({ id, host, port, weight, protocols }) => {
+      const protocol = wanted.protocols.find((ours) => protocols.includes(ours));
+      return protocol === undefined ? [] : [{ id, host, port, weight, protocol }];
+    })
     .sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
 }

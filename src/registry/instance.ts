@@ -12,6 +12,8 @@ const NAME_MAX_BYTES = 256;
 const METADATA_MAX_ENTRIES = 64;
 /** The protocol that agents of this version speak to each other. */
 export const MESH_PROTOCOL = 'mesh/1';
+/** The legacy protocol (docs/legacy.md), under the name that old clients know it by. */
+export const LEGACY_PROTOCOL = 'redis';
 
 // Control characters would let a hostile registry write lines of its own into logs and terminals.
 // eslint-disable-next-line no-control-regex

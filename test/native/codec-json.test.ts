@@ -23,12 +23,38 @@ const encoded = (text: string): string => Buffer.from(text, 'utf8').toString('ut
 const space = fc.constantFrom('', '', '', ' ', '\n', '\t\r ');
 const character = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 6 }).map((text) => JSON.stringify(text).slice(1, -1)),
-  fc.constantFrom('\\/', '\\u0061', '\\ud83d\\ude00', '\\ud83d', '\\ude00', '\\uD83D\\n', '\\b', '"', '\\', '\n', '\\x'),
+  fc.constantFrom(
+    '\\/',
+    '\\u0061',
+    '\\ud83d\\ude00',
+    '\\ud83d',
+    '\\ude00',
+    '\\uD83D\\n',
+    '\\b',
+    '"',
+    '\\',
+    '\n',
+    '\\x',
+  ),
 );
 const text = fc.array(character, { maxLength: 4 }).map((parts) => `"${parts.join('')}"`);
 const number = fc.oneof(
   fc.double().map(String),
-  fc.constantFrom('0', '-0', '1e5', '1E+5', '1.5e-3', '12345678901234567890', '01', '1.', '.5', '+1', '-', '0x1', 'NaN'),
+  fc.constantFrom(
+    '0',
+    '-0',
+    '1e5',
+    '1E+5',
+    '1.5e-3',
+    '12345678901234567890',
+    '01',
+    '1.',
+    '.5',
+    '+1',
+    '-',
+    '0x1',
+    'NaN',
+  ),
 );
 const { value: json } = fc.letrec<{ value: string; array: string; object: string }>((tie) => ({
   value: fc.oneof(
@@ -97,7 +123,17 @@ describe('the native JSON reader', () => {
   });
 
   it('reads requests as JSON.parse does', { timeout: 120_000 }, () => {
-    const key = fc.constantFrom('action', 'params', 'props', 'm', 'args', '\\u0061ction', 'param\\u0073', '__proto__', 'x');
+    const key = fc.constantFrom(
+      'action',
+      'params',
+      'props',
+      'm',
+      'args',
+      '\\u0061ction',
+      'param\\u0073',
+      '__proto__',
+      'x',
+    );
     const name = fc.constantFrom('"/service/x"', '"get"', '"\\ud83d\\ude00"', '"\\ud83d"', '""', 'null', '1');
     const member = (value: fc.Arbitrary<string>): fc.Arbitrary<string> =>
       fc.tuple(key, value, space).map(([k, v, s]) => `"${k}"${s}:${s}${v}`);

@@ -51,7 +51,7 @@ describe('endpoints of a list of instances', () => {
     ...change,
   });
   const idsOf = (wanted: object, ...instances: ReturnType<typeof instance>[]) =>
-    endpointsOf(instances, { protocol: 'mesh/1', ...wanted }).map(({ id }) => id);
+    endpointsOf(instances, { protocols: ['mesh/1', 'redis'], ...wanted }).map(({ id }) => id);
 
   it('are those of the wanted group and version that take traffic and speak the protocol, by id', () => {
     const all = [
@@ -72,8 +72,21 @@ describe('endpoints of a list of instances', () => {
   });
 
   it('hold what the engine needs and nothing else', () => {
-    expect(endpointsOf([instance('a', { weight: 7 })], { protocol: 'mesh/1' })).toEqual([
-      { id: 'a', host: '10.0.0.1', port: 1, weight: 7 },
+    expect(endpointsOf([instance('a', { weight: 7 })], { protocols: ['mesh/1', 'redis'] })).toEqual([
+      { id: 'a', host: '10.0.0.1', port: 1, weight: 7, protocol: 'mesh/1' },
+    ]);
+  });
+
+  it('are spoken to in the newest protocol that both sides know', () => {
+    const all = [
+      instance('a', { protocols: ['redis', 'mesh/1'] }),
+      instance('b', { protocols: ['redis'] }),
+      instance('c', { protocols: ['mesh/9'] }),
+    ];
+    const endpoints = endpointsOf(all, { protocols: ['mesh/1', 'redis'] });
+    expect(endpoints.map(({ id, protocol }) => [id, protocol])).toEqual([
+      ['a', 'mesh/1'],
+      ['b', 'redis'],
     ]);
   });
 
@@ -81,7 +94,7 @@ describe('endpoints of a list of instances', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.string(), { maxLength: 20 }), (ids) => {
         const instances = ids.map((id) => instance(id));
-        const wanted = { protocol: 'mesh/1' };
+        const wanted = { protocols: ['mesh/1', 'redis'] };
         expect(endpointsOf([...instances].reverse(), wanted)).toEqual(endpointsOf(instances, wanted));
       }),
     );

@@ -13,7 +13,7 @@ namespace ringside::testing {
 /// Gives every address a slot and counts who holds it. Addresses that begin with '!' do not parse.
 class CountingHooks final : public InstanceHooks {
  public:
-  uint32_t acquire_upstream(const std::string& address) override {
+  uint32_t acquire_upstream(const std::string& address, LinkProtocol) override {
     if (address.starts_with('!')) return UINT32_MAX;
     for (uint32_t i = 0; i < addresses_.size(); i++) {
       if (addresses_[i] == address) {

@@ -8,14 +8,14 @@ namespace {
 
 TEST(Upstreams, AnAddressIsSharedAndFreedWithItsLastUser) {
   Upstreams table;
-  const uint32_t a = table.acquire("127.0.0.1:80");
-  EXPECT_EQ(table.acquire("127.0.0.1:80"), a);
-  const uint32_t b = table.acquire("[::1]:80");
+  const uint32_t a = table.acquire("127.0.0.1:80", LinkProtocol::kMesh);
+  EXPECT_EQ(table.acquire("127.0.0.1:80", LinkProtocol::kMesh), a);
+  const uint32_t b = table.acquire("[::1]:80", LinkProtocol::kMesh);
   EXPECT_NE(a, b);
   EXPECT_FALSE(table.release(a));
   EXPECT_TRUE(table.release(a));
   table.at(b).failures = 3;
-  const uint32_t c = table.acquire("127.0.0.2:80");
+  const uint32_t c = table.acquire("127.0.0.2:80", LinkProtocol::kMesh);
   EXPECT_EQ(c, a) << "the slot is used again";
   EXPECT_EQ(table.at(c).failures, 0u);
   EXPECT_EQ(table.at(c).address, "127.0.0.2:80");
@@ -25,7 +25,7 @@ TEST(Upstreams, WhatIsNoAddressIsRefused) {
   Upstreams table;
   for (const char* text : {"", ":", "80", "localhost:80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:8x",
                            "[::1]", "[::1:80", "127.0.0.1:-1", "1.2.3:80"}) {
-    EXPECT_EQ(table.acquire(text), UINT32_MAX) << text;
+    EXPECT_EQ(table.acquire(text, LinkProtocol::kMesh), UINT32_MAX) << text;
   }
 }
 
@@ -34,7 +34,7 @@ TEST(Upstreams, TheWaitDoublesUpToFiveSecondsAndAtMostHalfIsTakenOff) {
   for (uint64_t seed = 1; seed <= 50; seed++) {
     Random random(seed);
     Upstreams table;
-    const uint32_t slot = table.acquire("127.0.0.1:80");
+    const uint32_t slot = table.acquire("127.0.0.1:80", LinkProtocol::kMesh);
     int64_t ceiling_ms = 50;
     for (int failure = 0; failure < 40; failure++) {
       table.failed(slot, "why", kNow, &random);
@@ -55,7 +55,7 @@ TEST(Upstreams, WaitsAreJittered) {
   std::vector<int64_t> waits;
   Random random(1);
   Upstreams table;
-  const uint32_t slot = table.acquire("127.0.0.1:80");
+  const uint32_t slot = table.acquire("127.0.0.1:80", LinkProtocol::kMesh);
   for (int i = 0; i < 30; i++) {
     table.failed(slot, "", 0, &random);
     if (i >= 8) waits.push_back(table.at(slot).next_attempt_ns);

@@ -69,7 +69,9 @@ std::string with_byte(std::string bytes, size_t at, uint8_t value) {
 
 TEST_P(Garbage, IsClosedAndCounted) {
   const std::string good = hello("app").bytes();
-  expect_closed_as_violation("G");
+  expect_closed_as_violation("\x16");  // TLS
+  // On the TCP ports a letter may begin a command of the legacy protocol; HTTP is known there by its second line.
+  if (GetParam() == Entrance::kUnix) expect_closed_as_violation("G");
   expect_closed_as_violation("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   expect_closed_as_violation(std::string(100'000, '\xFF'));
   expect_closed_as_violation("\xF5" "G");

@@ -1,0 +1,60 @@
+// Links of the legacy protocol (docs/legacy.md): a connection that turns out to be an old client's, and which of the connections to an old
+// server a request takes.
+#include <algorithm>
+#include <string>
+
+#include "native/codec/json.h"
+#include "native/engine/engine.h"
+#include "native/link/legacy_caller_link.h"
+#include "native/link/stream_link.h"
+
+namespace ringside {
+
+/// The socket and what was read from it go on as a link of the legacy protocol.
+void Engine::switch_to_legacy(Link* link) {
+  if (link->closing_soon) return;
+  auto* const stream = static_cast<StreamLink*>(link);
+  LegacyCallerLink::Settings settings;
+  settings.max_outbound_bytes = options_.max_outbound_bytes;
+  settings.max_message_bytes = options_.max_legacy_message_bytes;
+  if (link->role == LinkRole::kApp) settings.token = options_.loopback_token;
+  settings.info = [this] { return legacy_info(); };
+  std::vector<uint8_t> begin = stream->release_partial();
+  auto fresh = std::make_unique<LegacyCallerLink>(link->kind, link->role, stream->release_channel(), &arena_, std::move(settings));
+  take_over_facts(*link, fresh.get());
+  fresh->hung_up = link->hung_up;
+  fresh->bytes_in = 0;
+  fresh->writable_armed = link->writable_armed;
+  fresh->begin_with(std::move(begin));
+  timers_.clear(&link->timer);
+  Link* const added = fresh.get();
+  links_[added->handle.slot].link = std::move(fresh);
+  opened(added);
+  touch(added);
+  added->read_again = true;
+  read_again_.push_back(added->handle);
+}
+
+/// An idle connection to an old server; else a new one, which null asks for, while there may be more; else the one with the fewest
+/// requests waiting.
+Link* Engine::legacy_link_of(const Upstream& upstream) {
+  Link* best = nullptr;
+  for (const Handle handle : upstream.links) {
+    Link* const link = find_link(handle);
+    if (link == nullptr || link->closing_soon || link->drain_then_close) continue;
+    if (best == nullptr || link->up.count < best->up.count) best = link;
+  }
+  if (best != nullptr && best->up.count == 0) return best;
+  if (now_ns_ < upstream.next_attempt_ns) return best;
+  return upstream.links.size() < options_.legacy_connections_per_instance ? nullptr : best;
+}
+
+/// What INFO tells an old client of this agent.
+std::string Engine::legacy_info() const {
+  std::string app(json_string_bytes(options_.app), '\0');
+  write_json_string(reinterpret_cast<uint8_t*>(app.data()), options_.app);
+  return "{\"server\":\"ringside\",\"app\":" + app + ",\"connections\":" + std::to_string(live_links_) +
+         ",\"requests\":" + std::to_string(counters_.requests) + ",\"pending\":" + std::to_string(pending_.size()) + "}";
+}
+
+}  // namespace ringside

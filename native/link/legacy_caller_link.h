@@ -1,0 +1,70 @@
+// A link to an old client: stock Redis commands come in, GETs go on as mesh requests, replies leave in the order of the commands
+// (docs/legacy.md). What a client says on opening is answered so that it carries on. Reading stops while as many commands as may be
+// under way await their replies, so a client that only sends stops itself.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "native/codec/resp.h"
+#include "native/link/legacy_link.h"
+
+namespace ringside {
+
+/// Commands of one connection that may await their replies.
+inline constexpr uint32_t kMaxPipelined = 1024;
+
+class LegacyCallerLink final : public LegacyLink {
+ public:
+  struct Settings {
+    uint64_t max_outbound_bytes = 0;
+    size_t max_message_bytes = 0;
+    std::string_view token;             // to be shown with AUTH before anything else; empty: none
+    std::function<std::string()> info;  // what INFO says: JSON
+  };
+  LegacyCallerLink(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel, TurnArena* arena, Settings settings);
+
+  bool append(const Frame& frame, bool must_take) override;
+  // Nothing is ever sent to an old client that awaits a reply of its.
+  bool never_sent(uint64_t) override { return false; }
+  uint64_t end_position() const override { return 0; }
+  const uint8_t* queued_frame(uint64_t, size_t) const override { return nullptr; }
+  size_t outbound_bytes() const override { return out_.size() + waiting_bytes_; }
+
+ private:
+  struct Slot {
+    bool ready = false;
+    std::string reply;
+  };
+
+  size_t take(FrameSink* sink, const uint8_t* p, size_t n) override;
+  bool may_read() const override { return !leaving_ && next_ - oldest_ < kMaxPipelined && out_.size() < max_outbound_bytes_; }
+  void pump(FrameSink* sink) override;
+  bool written() override;
+
+  bool on_command(FrameSink* sink, const RespCommand& command);
+  bool on_get(FrameSink* sink, std::string_view json);
+  std::string say(const RespCommand& command);
+  std::string say_hello(const RespCommand& command);
+  bool shows_token(std::string_view given);
+  void finish(uint64_t id, std::string_view reply);
+  void finish_json(uint64_t id, const std::string& json);
+  void finish_failure(uint64_t id, int64_t ec, std::string_view text);
+  Slot& slot(uint64_t id) { return slots_[id & (slots_.size() - 1)]; }
+  uint64_t open_slot();
+
+  Settings settings_;
+  bool admitted_;
+  bool leaving_ = false;  // no more commands: QUIT, or a breach of the protocol
+  std::vector<Slot> slots_;  // a ring, of a power of two
+  uint64_t oldest_ = 1;      // command without a reply
+  uint64_t next_ = 1;
+  size_t waiting_bytes_ = 0;  // of replies that are not the oldest's
+  std::vector<uint64_t> given_up_;  // requests whose replies are refused
+  std::string json_;
+};
+
+}  // namespace ringside

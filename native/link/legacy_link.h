@@ -1,0 +1,118 @@
+// What both kinds of legacy link share: a byte stream cut into messages, an outbound queue, and bodies in pieces. A legacy link speaks
+// RESP and JSON to its peer and mesh frames to the engine, so nothing behind it knows of the legacy protocol. A message is whole in
+// memory here; where the mesh wants a body in pieces (docs/wire-format.md, "Streamed bodies"), this is where it is cut and joined.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "native/link/channel.h"
+#include "native/link/link.h"
+#include "native/link/out_queue.h"
+#include "native/link/turn_arena.h"
+
+namespace ringside {
+
+class LegacyLink : public Link {
+ public:
+  LegacyLink(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel, TurnArena* arena, uint64_t max_outbound_bytes,
+             size_t max_message_bytes);
+
+  ReadResult read(FrameSink* sink, size_t budget_bytes) final;
+  bool flush() final;
+  bool on_writable() final { return flush(); }
+  bool end_turn() final { return wake_ || (stopped_ && may_read()); }
+  bool wants_writable() const final { return !out_.empty() && state != LinkState::kConnecting; }
+  int socket_fd() const final { return channel_->fd(); }
+
+  /// Bytes that were read before the peer was known to speak this protocol; read() begins with them.
+  void begin_with(std::vector<uint8_t> bytes);
+
+ protected:
+  /// Cuts messages out of n bytes that live until the end of the turn. Returns how many it took; sets wanted_bytes_ to what it needs
+  /// to go on, or ends the link with fail(). Stops early where may_read() says so.
+  virtual size_t take(FrameSink* sink, const uint8_t* p, size_t n) = 0;
+  /// Whether another message may be read now.
+  virtual bool may_read() const = 0;
+  /// Hands the engine what did not come from the peer.
+  virtual void pump(FrameSink* sink) = 0;
+  /// All was written. Returns false to end the link, with `reason`.
+  virtual bool written() = 0;
+
+  /// The peer broke the protocol.
+  void fail(std::string why) {
+    reason = std::move(why);
+    failed_ = true;
+  }
+  /// The engine has closed this link while a frame was handed to it.
+  bool give(FrameSink* sink, Frame& frame);
+
+  /// A frame in the turn's memory; `body` must live until the end of the turn.
+  Frame make_frame(const FixedPart& fixed, const uint8_t* header, size_t header_bytes, std::string_view body);
+  /// The engine patches the bytes of a frame; this one has its numbers anew.
+  static Frame as_patched(Frame frame) {
+    decode_fixed(frame.head, &frame.fixed);
+    return frame;
+  }
+  /// A private copy of a frame's body, as it may lie in a ring.
+  std::string_view private_body(const Frame& frame);
+
+  /// Sends a body with its first frame, in pieces when it is over a frame's bound.
+  bool give_body(FrameSink* sink, FixedPart fixed, const uint8_t* header, size_t header_bytes, std::string_view body);
+  /// The receiver of a body in pieces lets us send more.
+  void on_credit(const Frame& frame);
+  void forget_outgoing(uint64_t id);
+
+  /// A body that comes in pieces.
+  struct Incoming {
+    uint64_t id = 0;
+    uint64_t total_bytes = 0;
+    uint64_t position = 0;  // of a request, see LegacyCalleeLink
+    FixedPart fixed;
+    std::string header;
+    std::string body;
+  };
+  /// Begins or continues; grants credit for what came. Null: over the bound on messages, or not one that was begun.
+  Incoming* join(const Frame& frame, uint8_t credit_flags);
+  Incoming* find_incoming(uint64_t id);
+  void forget_incoming(uint64_t id);
+
+  void wake() { wake_ = true; }
+
+  TurnArena* const arena_;
+  const uint64_t max_outbound_bytes_;
+  const size_t max_message_bytes_;
+  OutQueue out_;
+  size_t wanted_bytes_ = 0;
+  std::vector<Incoming> incoming_;
+
+ private:
+  struct Outgoing {
+    uint64_t id = 0;
+    FixedPart fixed;  // of its chunks
+    std::string body;
+    size_t sent_bytes = 0;
+    uint32_t allowance_bytes = 0;
+  };
+  struct Credit {
+    uint64_t id;
+    uint8_t flags;
+    uint32_t bytes;
+  };
+
+  bool take_from(FrameSink* sink, const uint8_t* p, size_t n);
+  bool send_pieces(FrameSink* sink);
+
+  std::unique_ptr<Channel> channel_;
+  std::vector<uint8_t> partial_;
+  std::vector<Outgoing> outgoing_;
+  std::vector<Credit> credits_;
+  bool wake_ = false;     // read() has something to do that no event will tell of
+  bool stopped_ = false;  // reading stopped because of may_read()
+  bool failed_ = false;
+  bool gone_ = false;
+};
+
+}  // namespace ringside

@@ -1,0 +1,304 @@
+// The legacy protocol through an engine: old clients on its listeners, old servers behind its clusters, and both at once.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "native/test/engine/engine_box.h"
+
+namespace ringside {
+namespace {
+
+using namespace testing;
+
+/// A socket in a test's hands that speaks bytes, not frames.
+struct Plain {
+  UniqueFd fd;
+  std::string got;
+  bool ended = false;
+
+  void send(std::string_view bytes) {
+    ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT), static_cast<ssize_t>(bytes.size()));
+  }
+  const std::string& receive() {
+    char block[65536];
+    for (;;) {
+      const ssize_t n = ::recv(fd.get(), block, sizeof block, MSG_DONTWAIT);
+      if (n <= 0) {
+        ended = ended || n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+        return got;
+      }
+      got.append(block, static_cast<size_t>(n));
+    }
+  }
+};
+
+Plain connect_to(uint16_t port) {
+  Result<SocketAddress> address = parse_address("127.0.0.1:" + std::to_string(port));
+  Plain plain;
+  plain.fd = start_connect(address.value()).take();
+  return plain;
+}
+
+std::string bulk(std::string_view text) { return "$" + std::to_string(text.size()) + "\r\n" + std::string(text) + "\r\n"; }
+std::string get(std::string_view json) { return "*2\r\n" + bulk("GET") + bulk(json); }
+std::string call(std::string_view args, std::string_view method = "m") {
+  return get(R"({"action":"s","params":{"m":")" + std::string(method) + R"(","args":)" + std::string(args) + "}}");
+}
+std::string ok(std::string_view result) { return R"({"ec":200,"em":"","result":)" + std::string(result) + "}"; }
+
+struct OldWorld {
+  EngineBox box;
+  uint16_t port;
+  Plain client;
+
+  explicit OldWorld(EngineOptions options = {}) : box(std::move(options)) {
+    box.listen_unix_socket();
+    port = box.listen_tcp_port(LinkRole::kApp);
+    client = connect_to(port);
+  }
+  std::string answer(size_t bytes) {
+    box.turn_until([&] { return client.receive().size() >= bytes || client.ended; });
+    return std::exchange(client.got, {});
+  }
+  std::string answer_to(std::string_view bytes, std::string_view end = "\r\n") {
+    client.send(bytes);
+    box.turn_until([&] { return client.receive().ends_with(end) || client.ended; });
+    return std::exchange(client.got, {});
+  }
+};
+
+/// An old server: a listening socket whose connections the test answers.
+struct OldServer {
+  Listening listening = listen_tcp("127.0.0.1", 0).take();
+  std::vector<Plain> connections;
+
+  void accept() {
+    for (;;) {
+      UniqueFd fd(::accept4(listening.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!fd.valid()) return;
+      connections.push_back(Plain{std::move(fd), {}, false});
+    }
+  }
+  EndpointSpec endpoint(uint64_t id = 100) const {
+    EndpointSpec spec = remote_endpoint(id, listening.port);
+    spec.protocol = LinkProtocol::kLegacy;
+    return spec;
+  }
+  void receive() {
+    accept();
+    for (Plain& connection : connections) connection.receive();
+  }
+};
+
+TEST(LegacyCaller, IsAnsweredAsStockClientsExpect) {
+  OldWorld old;
+  EXPECT_EQ(old.answer_to("PING\r\n"), "+PONG\r\n");
+  EXPECT_EQ(old.answer_to("*2\r\n" + bulk("ping") + bulk("x")), bulk("x"));
+  EXPECT_EQ(old.answer_to("*2\r\n" + bulk("HELLO") + bulk("3")).substr(0, 4), "%7\r\n");
+  EXPECT_EQ(old.answer_to("HELLO 4\r\n"), "-NOPROTO unsupported protocol version\r\n");
+  EXPECT_EQ(old.answer_to("HELLO\r\n").substr(0, 5), "*14\r\n");
+  EXPECT_EQ(old.answer_to("*4\r\n" + bulk("CLIENT") + bulk("SETINFO") + bulk("LIB-NAME") + bulk("x")), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("COMMAND DOCS\r\n"), "*0\r\n");
+  EXPECT_EQ(old.answer_to("SELECT 0\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("SELECT 1\r\n").substr(0, 4), "-ERR");
+  EXPECT_EQ(old.answer_to("AUTH x\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("*3\r\n" + bulk("SET") + bulk("a'\r\n") + bulk("b")).substr(0, 26), "-ERR unknown command 'SET'");
+  EXPECT_NE(old.answer_to("INFO\r\n").find(R"("server":"ringside")"), std::string::npos);
+  EXPECT_EQ(old.answer_to("\r\n\r\nPING\r\n"), "+PONG\r\n");
+  EXPECT_EQ(old.answer_to("QUIT\r\n"), "+OK\r\n");
+  old.box.turn_until([&] { old.client.receive(); return old.client.ended; });
+}
+
+TEST(LegacyCaller, ABreachOfTheProtocolIsSaidAndEndsTheConnection) {
+  OldWorld old;
+  EXPECT_EQ(old.answer_to("*x\r\n"), "-ERR Protocol error: invalid multibulk length\r\n");
+  old.box.turn_until([&] { old.client.receive(); return old.client.ended; });
+  old.client = connect_to(old.port);
+  old.client.send("POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n");
+  old.box.turn_until([&] { old.client.receive(); return old.client.ended; });
+  EXPECT_EQ(old.client.got, "");
+}
+
+TEST(LegacyCaller, MalformedJsonIsAnswered) {
+  OldWorld old;
+  EXPECT_NE(old.answer_to(get("{")).find(R"("ec":302)"), std::string::npos);
+  EXPECT_NE(old.answer_to(get("{}")).find(R"("ec":401)"), std::string::npos);
+  EXPECT_EQ(old.answer_to("PING\r\n"), "+PONG\r\n");
+}
+
+TEST(LegacyCaller, AsksForTheTokenOfTheLoopbackPort) {
+  EngineOptions options;
+  options.loopback_token = "secret-token";
+  OldWorld old(options);
+  EXPECT_EQ(old.answer_to("PING\r\n").substr(0, 7), "-NOAUTH");
+  EXPECT_EQ(old.answer_to(call("[]")).substr(0, 7), "-NOAUTH");
+  EXPECT_EQ(old.answer_to("AUTH wrong-token\r\n").substr(0, 10), "-WRONGPASS");
+  EXPECT_EQ(old.answer_to("AUTH secret-token\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("PING\r\n"), "+PONG\r\n");
+  Plain other = connect_to(old.port);
+  other.send("HELLO 2 AUTH default secret-token\r\n");
+  old.box.turn_until([&] { return !other.receive().empty(); });
+  EXPECT_EQ(other.got.substr(0, 3), "*14");
+}
+
+TEST(LegacyCaller, ReachesAMeshServerAndGetsRepliesInOrder) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  old.client.send(call("[1]") + "PING\r\n" + call("[2]") + call("[3]"));
+  old.box.turn_until([&] { server.receive(); return server.frames.size() == 3; });
+  std::vector<WireFrame> requests;
+  for (int i = 0; i < 3; i++) requests.push_back(server.take());
+  EXPECT_EQ(requests[0].body, "[1]");
+  EXPECT_EQ(requests[0].view().service, "s");
+  EXPECT_EQ(requests[0].view().method, "m");
+  server.send(response(requests[2].id(), "\"three\""));
+  server.send(response(requests[1].id(), "no json"));
+  old.box.turn(3);
+  EXPECT_EQ(old.client.receive(), "");
+  server.send(response(requests[0].id(), "\"one\""));
+  const std::string expected = bulk(ok("\"one\"")) + "+PONG\r\n" +
+                               bulk(R"({"ec":3021,"em":"the service answered with something that is not JSON","result":null})") +
+                               bulk(ok("\"three\""));
+  EXPECT_EQ(old.answer(expected.size()), expected);
+  EXPECT_EQ(old.box.stats().limits.at("pending").first, 0u);
+}
+
+TEST(LegacyCaller, LargeBodiesPassInPieces) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  const std::string args = "[\"" + std::string(1'000'000, 'x') + "\"]";
+  const std::string whole = call(args);
+  size_t sent = 0;
+  std::string body;
+  uint64_t id = 0;
+  old.box.turn_until([&] {
+    const ssize_t n = ::send(old.client.fd.get(), whole.data() + sent, whole.size() - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) sent += static_cast<size_t>(n);
+    while (server.has_frame()) {
+      const WireFrame frame = server.take();
+      id = frame.id();
+      body += frame.body;
+      WireFrame credit = control(FrameType::kCredit, id);
+      credit.fixed.value = static_cast<uint32_t>(frame.body.size());
+      server.send(credit);
+    }
+    return body.size() == args.size();
+  });
+  EXPECT_EQ(body, args);
+  WireFrame first = response(id, std::string(65536, ' '));
+  first.fixed.flags = kFlagMore;
+  first.fixed.value = 65536 + 4;
+  server.send(first);
+  WireFrame last = control(FrameType::kChunk, id);
+  last.fixed.flags = kFlagReply;
+  last.body = "true";
+  server.send(last);
+  const std::string expected = bulk(ok(std::string(65536, ' ') + "true"));
+  EXPECT_EQ(old.answer(expected.size()), expected);
+}
+
+TEST(LegacyCallee, TakesOneRequestAtATimePerConnection) {
+  EngineOptions options;
+  options.legacy_connections_per_instance = 2;
+  Mesh mesh(options);
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  for (uint64_t id = 1; id <= 3; id++) mesh.call(id, "[" + std::to_string(id) + "]");
+  mesh.box.turn_until([&] {
+    server.receive();
+    return server.connections.size() == 2 && !server.connections[0].got.empty() && !server.connections[1].got.empty();
+  });
+  mesh.box.turn(3);
+  server.receive();
+  EXPECT_EQ(server.connections[0].got, call("[1]"));
+  EXPECT_EQ(server.connections[1].got, call("[2]"));
+  server.connections[1].send(bulk(ok("\"two\"")));
+  mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+  const WireFrame second = mesh.caller.take();
+  EXPECT_EQ(second.id(), 2u);
+  EXPECT_EQ(second.body, "\"two\"");
+  server.connections[0].send(bulk(R"({"ec":502,"em":"no such method"})"));
+  mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+  const WireFrame first = mesh.caller.take();
+  EXPECT_EQ(first.code(), Code::kUnimplemented);
+  EXPECT_EQ(first.text(), "no such method");
+  mesh.box.turn_until([&] {
+    server.receive();
+    return server.connections[0].got.size() + server.connections[1].got.size() == 3 * call("[1]").size();
+  });
+}
+
+TEST(LegacyCallee, AConnectionWhoseRequestTimedOutIsNotUsedAgain) {
+  EngineOptions options;
+  options.legacy_connections_per_instance = 1;
+  Mesh mesh(options);
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  mesh.call(1, "[1]", 50);
+  mesh.call(2, "[2]", 5000);
+  mesh.box.turn_until([&] { server.receive(); return !server.connections.empty() && !server.connections[0].got.empty(); });
+  mesh.box.advance_ms(60);
+  mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+  EXPECT_EQ(mesh.caller.take().code(), Code::kDeadlineExceeded);
+  // The one that waited behind it never left, so it goes over a fresh connection.
+  mesh.box.turn_until([&] { server.receive(); return server.connections.size() == 2 && !server.connections[1].got.empty(); });
+  EXPECT_TRUE(server.connections[0].ended);
+  EXPECT_EQ(server.connections[0].got, call("[1]"));
+  EXPECT_EQ(server.connections[1].got, call("[2]"));
+  server.connections[1].send(bulk(ok("2")));
+  mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+  EXPECT_EQ(mesh.caller.take().body, "2");
+}
+
+TEST(LegacyCallee, WhatIsNoArrayOfArgumentsIsNotSent) {
+  Mesh mesh;
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  mesh.call(1, R"([]},"action":"other","x":{"a":[])");
+  mesh.box.turn_until([&] { server.accept(); return mesh.caller.has_frame(); });
+  const WireFrame answer = mesh.caller.take();
+  EXPECT_EQ(answer.code(), Code::kInvalidArgument);
+  EXPECT_TRUE(answer.not_run());
+}
+
+TEST(LegacyCallee, AnAnswerThatIsNoneIsAFailureAndABreachEndsTheLink) {
+  Mesh mesh;
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  mesh.call(1, "[]");
+  mesh.box.turn_until([&] { server.receive(); return !server.connections.empty() && !server.connections[0].got.empty(); });
+  server.connections[0].send("-ERR what is GET\r\n");
+  mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+  EXPECT_EQ(mesh.caller.take().text(), "the old server refused: ERR what is GET");
+  server.connections[0].send("+more\r\n");
+  mesh.box.turn_until([&] { server.receive(); return server.connections[0].ended; });
+}
+
+TEST(Legacy, OldClientToOldServerKeepsCodesAndProps) {
+  OldWorld old;
+  OldServer server;
+  old.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  const std::string request = R"({"action":"s","params":{"m":"m","args":[ 1 ]},"props":{"k":"v"}})";
+  old.client.send(get(request));
+  old.box.turn_until([&] { server.receive(); return !server.connections.empty() && !server.connections[0].got.empty(); });
+  EXPECT_EQ(server.connections[0].got, get(request));
+  const std::string reply = R"({"ec":501,"em":"no such service","result":null})";
+  server.connections[0].send(bulk(reply));
+  EXPECT_EQ(old.answer(bulk(reply).size()), bulk(reply));
+}
+
+TEST(Legacy, EveryAgentAnswersLookupItself) {
+  OldWorld old;
+  old.client.send(get(R"({"action":"/service/lookup","params":{"m":"getService","args":["/service/x","redis"]}})"));
+  old.box.turn_until([&] { return !old.box.events.upcalls.empty(); });
+  const auto& upcall = old.box.events.upcalls.back();
+  Resolve answer = resolve(upcall.token, Resolve::Verdict::kAnswer);
+  answer.body = "{}";
+  old.box.apply(std::move(answer));
+  EXPECT_EQ(old.answer(bulk(ok("{}")).size()), bulk(ok("{}")));
+}
+
+}  // namespace
+}  // namespace ringside

@@ -1,0 +1,189 @@
+// Lookup and registration as old programs know them: `/service/lookup` and `/service/moa-admin`, ordinary calls of the legacy protocol that
+// every agent answers itself (docs/legacy.md). What an old server registers is kept as long as it renews it. Arguments come
+// from anybody who can connect, so they are checked like any other input.
+import { Buffer } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { MeshError, errorText } from '../base/errors.js';
+import { Status } from '../base/status.js';
+import type { Verdict } from '../native/engine-commands.js';
+import { takesIn } from '../policy/endpoints-of.js';
+import type { Header } from '../protocol/header.js';
+import { emptyHeader, encodeHeader } from '../protocol/header.js';
+import { LEGACY_PROTOCOL, parseInstance } from '../registry/instance.js';
+import type { Instance } from '../registry/instance.js';
+import type { Registration, Registry } from '../registry/registry.js';
+
+/** An old server renews its registration every 5 s; after three misses it is taken as gone. */
+const renewedWithinMs = 15_000;
+/** How long the first list of a service may take to come. */
+const listTimeoutMs = 3_000;
+
+const text = z.string().min(1).max(512);
+const lookup = z.tuple([text, z.string().max(64)]).rest(z.unknown());
+const registration = z.tuple([text, text, z.string().max(64)]).rest(z.unknown());
+
+interface Registered {
+  readonly registering: Promise<Registration>;
+  timer: NodeJS.Timeout;
+}
+
+/** See the file's head. */
+export class LegacyDirectory {
+  readonly #registered = new Map<string, Registered>();
+
+  constructor(
+    private readonly registry: Registry,
+    private readonly maxRegistrations: number,
+    private readonly onTrouble: (message: string, error: unknown) => void,
+  ) {}
+
+  /** The answer to a call of `/service/lookup` or `/service/moa-admin`; never rejects. */
+  async answer(header: Header, body: Buffer): Promise<Verdict> {
+    try {
+      const result = await this.#run(header.method, body);
+      return { kind: 'answer', code: Status.OK, body: Buffer.from(JSON.stringify(result)) };
+    } catch (error) {
+      const known = error instanceof MeshError ? error : new MeshError('INTERNAL', errorText(error));
+      const statusMessage = known.message.slice(0, 1024);
+      return { kind: 'answer', code: known.code, header: encodeHeader({ ...emptyHeader(), statusMessage }) };
+    }
+  }
+
+  /** Takes everything that was registered here out of the registry. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#registered.keys()].map((id) => this.#remove(id)));
+  }
+
+  #run(method: string, body: Buffer): Promise<unknown> {
+    switch (method.charAt(0).toLowerCase() + method.slice(1)) {
+      case 'getService':
+        return this.#getService(body);
+      case 'registerService':
+        return this.#register(body);
+      case 'unregisterService':
+        return this.#remove(instanceOf(body).id).then(() => true);
+      default:
+        throw new MeshError(
+          'UNIMPLEMENTED',
+          `no method "${method}": getService of /service/lookup, registerService or unregisterService of /service/moa-admin`,
+        );
+    }
+  }
+
+  async #getService(body: Buffer): Promise<{ hosts: string[]; uri: string }> {
+    const [uri, protocol, third] = parse(lookup, body);
+    const { service, group } = splitUri(uri, third);
+    const hosts = (await this.#list(service))
+      .filter(
+        (instance) =>
+          instance.weight > 0 && takesIn(group, instance.group) && instance.protocols.includes(protocol),
+      )
+      .map(({ host, port }) => `${addressOf(host, port)}?timeout=1000&protocol=${protocol}`);
+    return { hosts: [...new Set(hosts)], uri };
+  }
+
+  /** The live instances of a service, as soon as they are known. */
+  #list(service: string): Promise<readonly Instance[]> {
+    return new Promise((resolve, reject) => {
+      let end: () => void = () => undefined;
+      let done = false;
+      const finish = (settle: () => void): void => {
+        done = true;
+        clearTimeout(timer);
+        end();
+        settle();
+      };
+      const timer = setTimeout(() => {
+        finish(() => reject(new MeshError('UNAVAILABLE', 'the registry has not been read yet')));
+      }, listTimeoutMs);
+      end = this.registry.watch(service, undefined, (instances) => {
+        if (!done) finish(() => resolve(instances));
+      });
+      if (done) end();
+    });
+  }
+
+  async #register(body: Buffer): Promise<boolean> {
+    const instance = instanceOf(body);
+    const known = this.#registered.get(instance.id);
+    if (known !== undefined) {
+      known.timer.refresh();
+      await known.registering;
+      return true;
+    }
+    if (this.#registered.size >= this.maxRegistrations) {
+      throw new MeshError(
+        'RESOURCE_EXHAUSTED',
+        `${this.maxRegistrations} instances are registered through this agent already (limits.publications)`,
+      );
+    }
+    const registering = this.registry.register(instance);
+    const timer = setTimeout(() => void this.#remove(instance.id), renewedWithinMs).unref();
+    this.#registered.set(instance.id, { registering, timer });
+    try {
+      await registering;
+    } catch (error) {
+      clearTimeout(timer);
+      this.#registered.delete(instance.id);
+      throw error;
+    }
+    return true;
+  }
+
+  async #remove(id: string): Promise<void> {
+    const known = this.#registered.get(id);
+    if (known === undefined) return;
+    this.#registered.delete(id);
+    clearTimeout(known.timer);
+    try {
+      await (await known.registering).deregister();
+    } catch (error) {
+      this.onTrouble('could not take an old server out of the registry', error);
+    }
+  }
+}
+
+/** `[uri, "host:port", protocol, {}]`, or with a group before the last. */
+function instanceOf(body: Buffer): Instance {
+  const [uri, address, protocol, fourth] = parse(registration, body);
+  if (protocol !== LEGACY_PROTOCOL) {
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `this agent knows old servers of protocol "${LEGACY_PROTOCOL}" only`,
+    );
+  }
+  const { service, group } = splitUri(uri, fourth);
+  const colon = address.lastIndexOf(':');
+  const result = parseInstance({
+    id: `moa-${createHash('sha256').update(`${service}\n${group}\n${address}`).digest('hex').slice(0, 32)}`,
+    service,
+    group,
+    host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'),
+    port: Number(address.slice(colon + 1)),
+    protocols: [LEGACY_PROTOCOL],
+    epoch: Date.now(),
+  });
+  if ('wrong' in result) throw new MeshError('INVALID_ARGUMENT', result.wrong);
+  return result.instance;
+}
+
+function splitUri(uri: string, argument: unknown): { service: string; group: string } {
+  const [service = '', inUri = ''] = uri.split('#', 2);
+  const named = typeof argument === 'string' && argument !== '' ? argument : inUri;
+  return { service, group: named === '*' ? '' : named };
+}
+
+function addressOf(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function parse<T>(schema: z.ZodType<T>, body: Buffer): T {
+  const result = schema.safeParse(JSON.parse(body.toString('utf8')));
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new MeshError(
+    'INVALID_ARGUMENT',
+    `argument ${issue?.path.join('.') || 'list'}: ${issue?.message ?? 'is malformed'}`,
+  );
+}
