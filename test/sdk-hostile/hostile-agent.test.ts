@@ -9,7 +9,7 @@ import { encodeHeader } from '../../src/protocol/header.js';
 import { FrameParser } from '../../src/protocol/frame-parser.js';
 import { FakeAgent } from '../support/fake-mesh-agent.js';
 import { misdeed } from '../support/hostile/misdeeds.js';
-import { RandomSource, numberFrom } from '../support/hostile/random-source.js';
+import { RandomSource, numberFrom } from '../support/random-source.js';
 
 const seed = numberFrom('RINGSIDE_HOSTILE_SEED', 20);
 const rounds = numberFrom('RINGSIDE_HOSTILE_ROUNDS', 250);

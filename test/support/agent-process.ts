@@ -111,7 +111,11 @@ export class AgentProcess {
   }
 
   async get<T>(path: string): Promise<T> {
-    const response = await fetch(new URL(path, this.adminUrl), { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(new URL(path, this.adminUrl), {
+      // A connection kept for later would be a descriptor of the agent that comes and goes.
+      headers: { connection: 'close' },
+      signal: AbortSignal.timeout(10_000),
+    });
     return (await response.json()) as T;
   }
   readiness(): Promise<ReadyView> {

@@ -68,10 +68,17 @@ export interface LoadOptions {
   times?: boolean;
 }
 
+/** One call of a load; times in microseconds on the machine's monotonic clock. */
+export interface TimedCall {
+  id: string;
+  sentUs: number;
+  endedUs: number;
+}
+
 export interface LoadSummary {
   sent: number;
   ok: number;
-  failures: (Failure & { id: string })[];
+  failures: (Failure & TimedCall)[];
   /** Replies by their text. */
   by: Record<string, number>;
   /** Echoes that differ from what was sent. */

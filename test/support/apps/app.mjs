@@ -83,6 +83,11 @@ function failure(error) {
   return { status, code, message, retryable, mayHaveRun };
 }
 
+/** The machine's monotonic clock, which all processes share. */
+function nowUs() {
+  return Number(process.hrtime.bigint() / 1000n);
+}
+
 class Load {
   constructor(client, options) {
     Object.assign(this, { client, options });
@@ -108,6 +113,7 @@ class Load {
       const bytes = bodySizes[summary.sent % bodySizes.length];
       const id = `${prefix}${summary.sent++}`;
       const body = id.padEnd(bytes, '.');
+      const sentUs = nowUs();
       try {
         const reply = await this.client.call(
           services[summary.sent % services.length],
@@ -119,10 +125,10 @@ class Load {
         if (method === 'echo') summary.wrong += text === body ? 0 : 1;
         else summary.by[text] = (summary.by[text] ?? 0) + 1;
         summary.ok += 1;
-        summary.timesUs?.push(Number(process.hrtime.bigint() / 1000n));
+        summary.timesUs?.push(nowUs());
         for (const waiter of this.waiters.splice(0)) waiter();
       } catch (error) {
-        summary.failures.push({ id, ...failure(error) });
+        summary.failures.push({ id, sentUs, endedUs: nowUs(), ...failure(error) });
         // Failures come without a wait; a client in trouble must leave its process room to get out of it.
         await pause(1);
       }

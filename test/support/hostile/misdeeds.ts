@@ -3,7 +3,7 @@
 import { Flag, FrameType, encodeFrame } from '../../../src/protocol/frame.js';
 import type { FrameFields } from '../../../src/protocol/frame.js';
 import { encodeHeader } from '../../../src/protocol/header.js';
-import type { RandomSource } from './random-source.js';
+import type { RandomSource } from '../random-source.js';
 
 /** Ids that the other side knows. */
 export interface KnownIds {

@@ -1,5 +1,5 @@
-// Seeded choices for tests that misbehave at random: a seed repeats a run as far as the kernel's timing lets it. RINGSIDE_HOSTILE_SEED and
-// RINGSIDE_HOSTILE_ROUNDS choose which and how long; the seed stands in every failure's message.
+// Seeded choices for tests that act at random: a seed repeats a run as far as the kernel's timing lets it. Each such test names the variables
+// of the environment that choose the seed and how long it goes on, and shows the seed where it fails.
 
 export class RandomSource {
   #state: number;
@@ -21,6 +21,11 @@ export class RandomSource {
   }
   of<T>(choices: readonly T[]): T {
     return choices[this.below(choices.length)] as T;
+  }
+  /** The same things in another order. */
+  shuffled<T>(things: readonly T[]): T[] {
+    const left = [...things];
+    return things.map(() => left.splice(this.below(left.length), 1)[0] as T);
   }
   /** Numbers of 32 bits at which checks break. */
   edge(): number {
