@@ -103,8 +103,9 @@ async function oneRound(
       .ran()
       .filter((id) => id.startsWith(prefixOf(path)));
     expectTruth(summary, [{ ran: () => ran }]);
-    if (bystanders.includes(path)) expect(failuresOf(summary), path.name).toEqual({});
-    else {
+    if (bystanders.includes(path)) {
+      expect(failuresOf(summary), path.name).toEqual({});
+    } else {
       const statuses = new Set(summary.failures.map(({ status }) => status));
       for (const status of statuses) expect(['UNAVAILABLE', 'DEADLINE_EXCEEDED']).toContain(status);
     }
@@ -116,9 +117,11 @@ async function oneRound(
     .filter(({ sentUs, endedUs }) => sentUs <= struckUs && endedUs >= struckUs);
   const last = underWay.reduce((latest, { endedUs }) => Math.max(latest, endedUs - struckUs), 0);
   const back = deed.endsWith('kill') ? `started again after ${ms(backUs - struckUs)}, ` : '';
+  const slowest = Math.max(0, ...bystanders.map((path) => ended.get(path)?.slowestUs ?? 0));
   return (
     `${underWay.length} calls under way failed, the last after ${ms(last)}; ` +
-    `${back}all on shared memory after ${ms(shmUs - struckUs)}`
+    `${back}all on shared memory after ${ms(shmUs - struckUs)}; ` +
+    `slowest call of a bystander ${ms(slowest)}`
   );
 }
 

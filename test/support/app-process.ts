@@ -64,6 +64,8 @@ export interface LoadOptions {
   /** Sizes of the bodies in turn, in bytes. */
   bodySizes?: readonly number[];
   callOptions?: CallOptions;
+  /** Pause of a caller whose call failed; 1 if absent. */
+  failurePauseMs?: number;
   /** Notes when each call succeeded. */
   times?: boolean;
 }
@@ -83,6 +85,8 @@ export interface LoadSummary {
   by: Record<string, number>;
   /** Echoes that differ from what was sent. */
   wrong: number;
+  /** How long the slowest answered call took, in microseconds. */
+  slowestUs: number;
   /** When calls succeeded, in microseconds on the machine's monotonic clock. */
   timesUs?: number[];
 }

@@ -91,7 +91,7 @@ function nowUs() {
 class Load {
   constructor(client, options) {
     Object.assign(this, { client, options });
-    this.summary = { sent: 0, ok: 0, failures: [], by: {}, wrong: 0 };
+    this.summary = { sent: 0, ok: 0, failures: [], by: {}, wrong: 0, slowestUs: 0 };
     if (options.times) this.summary.timesUs = [];
     this.stopped = false;
     this.waiters = [];
@@ -107,6 +107,7 @@ class Load {
       prefix,
       bodyBytes = 0,
       bodySizes = [bodyBytes],
+      failurePauseMs = 1,
     } = this.options;
     const { summary } = this;
     while (!this.stopped && summary.sent < total) {
@@ -125,12 +126,14 @@ class Load {
         if (method === 'echo') summary.wrong += text === body ? 0 : 1;
         else summary.by[text] = (summary.by[text] ?? 0) + 1;
         summary.ok += 1;
-        summary.timesUs?.push(nowUs());
+        const endedUs = nowUs();
+        summary.slowestUs = Math.max(summary.slowestUs, endedUs - sentUs);
+        summary.timesUs?.push(endedUs);
         for (const waiter of this.waiters.splice(0)) waiter();
       } catch (error) {
         summary.failures.push({ id, sentUs, endedUs: nowUs(), ...failure(error) });
         // Failures come without a wait; a client in trouble must leave its process room to get out of it.
-        await pause(1);
+        await pause(failurePauseMs);
       }
     }
   }
