@@ -47,7 +47,7 @@ struct EngineCounters {
   uint64_t upcalls = 0, filter_upcalls = 0, control_requests = 0;
   uint64_t stale_decisions = 0, stale_replies = 0;
   uint64_t protocol_violations = 0, links_opened = 0, links_closed = 0, links_refused = 0;
-  uint64_t connects = 0, connect_failures = 0;
+  uint64_t connects = 0, connect_failures = 0, accept_failures = 0, segments_refused = 0;
   uint64_t deadlines = 0, repicks = 0, rejected = 0;
   uint64_t refused_pending_full = 0, refused_parked_full = 0, refused_outbound_full = 0, refused_miss_rate = 0;
   uint64_t dropped_records = 0, one_ways_dropped = 0;
@@ -115,6 +115,7 @@ class Engine final : public FrameSink, public InstanceHooks {
     UniqueFd fd;
     bool paused = false;  // out of descriptors: polled again after a while
     bool live = false;
+    bool problem_told = false;  // TypeScript knows that it cannot accept
   };
   struct LinkSlot {
     std::unique_ptr<Link> link;
@@ -157,6 +158,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void opened(Link* link);
   Link* connect_upstream(uint32_t upstream);
   void greet(Link* link);
+  void upstream_failed(uint32_t upstream, const std::string& why, int64_t was_open_ns);
   void on_connected(Link* link);
   void close_soon(Link* link, std::string reason);
   void violation(Link* link, const char* reason);
@@ -176,6 +178,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   uint32_t pick_instance(Cluster& cluster);
   bool usable(uint32_t instance);
   Link* link_of(uint32_t instance);
+  std::string why_unreachable(const Cluster& cluster);
   void park(Link* link, const Frame& frame, Direction direction, UpcallKind kind, std::string_view key, FlowRef flow,
             int64_t deadline_ns);
   bool take_miss_token(Link* link);
@@ -233,6 +236,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   // report.cc
   void report_upcall(Handle token, UpcallKind kind, Direction direction, const Link& link, const Frame& frame);
   void report_links();
+  void report_listener(Listener* listener, std::string_view problem);
+  void report_upstream(Upstream* upstream, std::string_view problem);
   void report_record(const Pending& pending, Code code, std::string_view text, int64_t latency_ns);
   void report_stats(uint32_t id);
   void report_idle_if_asked();

@@ -27,6 +27,7 @@ enum class EventType : uint8_t {
   kHandedOver = 11,
   kTakenOver = 12,
   kHandoffFailed = 13,
+  kUpstreamProblem = 14,
 };
 
 /// Builds a batch: each event is its type, a u32 length and the payload.

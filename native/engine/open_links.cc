@@ -50,17 +50,15 @@ void Engine::accept_all(uint32_t listener_slot) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) {
         // Out of descriptors or memory: what waits in the backlog is taken when there are some again.
-        const std::string problem = std::string("cannot accept connections: ") + errno_text(errno);
-        events_.add(EventType::kListenerProblem, [&](ByteWriter& out) {
-          out.u32(listener.id);
-          out.bytes(problem);
-        });
+        counters_.accept_failures++;
+        report_listener(&listener, std::string("cannot accept connections: ") + errno_text(errno));
         listener.paused = true;
         listeners_paused_ = true;
         listeners_resume_ns_ = now_ns_ + kListenerPauseNs;
       }
       return;
     }
+    report_listener(&listener, {});
     if (listener.role == LinkRole::kSuccessor) {
       accept_successor(std::move(fd));
       continue;
@@ -197,6 +195,7 @@ bool Engine::on_hello(Link* link, Frame& frame) {
 void Engine::welcome(Link* link, std::string_view note) {
   Frame frame;
   frame.head = arena_.take(kFixedBytes + kMaxNameBytes);
+  link->note = note;
   const size_t header_bytes = note.empty() ? 0 : encode_status_message(frame.head + kFixedBytes, kMaxNameBytes, note);
   frame.fixed.type = FrameType::kWelcome;
   frame.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
@@ -218,6 +217,7 @@ void Engine::switch_to_shm(Link* link) {
   Result<Segment> segment = Segment::create(ring_bytes);
   Result<AgentDoorbells> doorbells = AgentDoorbells::create();
   if (!segment || !doorbells) {
+    counters_.segments_refused++;
     welcome(link, segment ? doorbells.error().text : segment.error().text);
     opened(link);
     return;
@@ -274,6 +274,7 @@ bool Engine::on_welcome(Link* link, Frame& frame) {
     return false;
   }
   upstreams_.connected(link->upstream);
+  report_upstream(&upstreams_.at(link->upstream), {});
   opened(link);
   return true;
 }
@@ -295,7 +296,7 @@ Link* Engine::connect_upstream(uint32_t slot) {
   Result<UniqueFd> socket = start_connect(upstream.socket_address);
   if (!socket) {
     counters_.connect_failures++;
-    upstreams_.failed(slot, socket.error().text, now_ns_, &random_);
+    upstream_failed(slot, socket.error().text, 0);
     return nullptr;
   }
   tune_tcp(socket.value().get(), options_.keepalive_ms * 3);
@@ -313,7 +314,7 @@ Link* Engine::connect_upstream(uint32_t slot) {
   fresh->upstream = slot;
   Link* link = add_link(std::move(fresh));
   if (link == nullptr) {
-    upstreams_.failed(slot, "the table of links is full (limits.links)", now_ns_, &random_);
+    upstream_failed(slot, "the table of links is full (limits.links)", 0);
     return nullptr;
   }
   upstream.links.push_back(link->handle);
@@ -335,6 +336,12 @@ void Engine::greet(Link* link) {
   hello.head_bytes = kFixedBytes + header_bytes;
   hello.body = hello.head + hello.head_bytes;
   link->append(hello, true);
+}
+
+void Engine::upstream_failed(uint32_t slot, const std::string& why, int64_t was_open_ns) {
+  upstreams_.failed(slot, why, was_open_ns, now_ns_, &random_);
+  // The end of a link that was open is told as that.
+  if (was_open_ns == 0) report_upstream(&upstreams_.at(slot), why);
 }
 
 void Engine::on_connected(Link* link) {
@@ -401,8 +408,9 @@ void Engine::destroy_link(Link* link) {
     if (std::erase(upstream.links, link->handle) > 0) {
       // A link that never opened or broke counts against its address; one that was drained does not.
       if (!link->drain_then_close) {
-        if (link->state != LinkState::kOpen) counters_.connect_failures++;
-        upstreams_.failed(link->upstream, link->reason, now_ns_, &random_);
+        const bool was_open = link->state == LinkState::kOpen;
+        if (!was_open) counters_.connect_failures++;
+        upstream_failed(link->upstream, link->reason, was_open ? now_ns_ - link->since_ns : 0);
       }
     }
   }

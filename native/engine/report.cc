@@ -41,6 +41,7 @@ void Engine::report_links() {
       out.u8(static_cast<uint8_t>(link->role));
       out.bytes(link->peer);
       out.bytes(link->app);
+      out.bytes(link->note);
     });
   }
   up_unreported_.clear();
@@ -52,6 +53,26 @@ void Engine::report_links() {
     free_links_.push_back(departure.handle.slot);
   }
   down_unreported_.clear();
+}
+
+/// Tells when a listener's trouble begins, and with an empty text when it is over.
+void Engine::report_listener(Listener* listener, std::string_view problem) {
+  if (listener->problem_told == !problem.empty()) return;
+  listener->problem_told = !problem.empty();
+  events_.add(EventType::kListenerProblem, [&](ByteWriter& out) {
+    out.u32(listener->id);
+    out.bytes(problem);
+  });
+}
+
+/// Tells when an address cannot be reached any more, and with an empty text when it can.
+void Engine::report_upstream(Upstream* upstream, std::string_view problem) {
+  if (upstream->problem_told == !problem.empty()) return;
+  upstream->problem_told = !problem.empty();
+  events_.add(EventType::kUpstreamProblem, [&](ByteWriter& out) {
+    out.bytes(upstream->address);
+    out.bytes(problem);
+  });
 }
 
 void Engine::report_record(const Pending& pending, Code code, std::string_view text, int64_t latency_ns) {
@@ -122,6 +143,8 @@ void Engine::report_stats(uint32_t id) {
         {"links_refused", counters_.links_refused},
         {"connects", counters_.connects},
         {"connect_failures", counters_.connect_failures},
+        {"accept_failures", counters_.accept_failures},
+        {"segments_refused", counters_.segments_refused},
         {"deadlines", counters_.deadlines},
         {"repicks", counters_.repicks},
         {"rejected", counters_.rejected},

@@ -26,6 +26,7 @@ struct Upstream {
   uint32_t failures = 0;    // in a row
   int64_t next_attempt_ns = 0;
   std::string last_error;
+  bool problem_told = false;  // TypeScript knows that it cannot be reached
 };
 
 class Upstreams {
@@ -74,16 +75,15 @@ class Upstreams {
   Upstream& at(uint32_t slot) { return slots_[slot]; }
   const Upstream& at(uint32_t slot) const { return slots_[slot]; }
 
-  void connected(uint32_t slot) {
-    slots_[slot].failures = 0;
-    slots_[slot].last_error.clear();
-  }
-  /// Waits longer after each failure in a row: 50 ms doubling to 5 s, of which a random half is taken off.
-  void failed(uint32_t slot, const std::string& why, int64_t now_ns, Random* random) {
+  void connected(uint32_t slot) { slots_[slot].last_error.clear(); }
+  /// Waits longer after each failure in a row: 50 ms doubling to 5 s, of which a random half is taken off. A link that was open for
+  /// longer than the longest wait begins a new row; one that opens and breaks at once goes on with the old one.
+  void failed(uint32_t slot, const std::string& why, int64_t was_open_ns, int64_t now_ns, Random* random) {
     Upstream& upstream = slots_[slot];
     upstream.last_error = why;
+    if (was_open_ns > kMaxWaitMs * kNsPerMs) upstream.failures = 0;
     const uint32_t doublings = std::min<uint32_t>(upstream.failures++, 7);
-    const uint32_t ceiling_ms = std::min<uint32_t>(50u << doublings, 5000);
+    const uint32_t ceiling_ms = std::min<uint32_t>(50u << doublings, kMaxWaitMs);
     const uint32_t wait_ms = ceiling_ms / 2 + random->below(ceiling_ms / 2 + 1);
     upstream.next_attempt_ns = now_ns + wait_ms * kNsPerMs;
   }
@@ -92,6 +92,7 @@ class Upstreams {
   static std::string key_of(const std::string& address, LinkProtocol protocol) {
     return protocol == LinkProtocol::kMesh ? address : "legacy " + address;
   }
+  static constexpr uint32_t kMaxWaitMs = 5000;
 
   std::vector<Upstream> slots_;
   std::vector<uint32_t> free_;

@@ -190,6 +190,19 @@ Link* Engine::link_of(uint32_t slot) {
   return link;
 }
 
+/// The text for a caller whose request found no endpoint, with what the first address in trouble said.
+std::string Engine::why_unreachable(const Cluster& cluster) {
+  constexpr size_t kLooks = 16;
+  std::string text = "no instance of this service can be reached now";
+  for (size_t i = 0; i < std::min(cluster.instances.size(), kLooks); i++) {
+    const Instance& instance = clusters_.instance(cluster.instances[i]);
+    if (instance.local) continue;
+    const Upstream& upstream = upstreams_.at(instance.upstream);
+    if (!upstream.last_error.empty()) return text + " (" + upstream.address + ": " + upstream.last_error + ")";
+  }
+  return text;
+}
+
 /// Sends a request to an endpoint of `cluster`. The frame's fixed part is patched in place; header and body pass untouched.
 void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t cluster_id, int64_t deadline_ns,
                      int64_t arrived_ns, uint8_t attempt) {
@@ -272,7 +285,7 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     touch(link);
     return;
   }
-  refuse_request({Code::kUnavailable, "no instance of this service can be reached now", true});
+  refuse_request({Code::kUnavailable, why_unreachable(*cluster), true});
 }
 
 }  // namespace ringside

@@ -70,7 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   while (in.left() > 0) {
     const uint8_t type = in.u8();
     in.bytes();
-    REQUIRE(in.ok() && type >= 1 && type <= static_cast<uint8_t>(EventType::kListenerProblem));
+    REQUIRE(in.ok() && type >= 1 && type <= static_cast<uint8_t>(EventType::kUpstreamProblem));
   }
   return 0;
 }

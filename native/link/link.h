@@ -110,6 +110,7 @@ class Link {
   // The engine's bookkeeping.
   std::string app;   // as the peer's hello says
   std::string peer;  // address or credentials, for people
+  std::string note;  // why it got no shared memory although it asked
   uint32_t uid = UINT32_MAX;
   uint32_t pid = 0;
   uint32_t listener = UINT32_MAX;

@@ -402,8 +402,14 @@ export class Agent {
         this.#upcalls.handle(notice);
         break;
       case 'link-up': {
-        const { link, kind, role, peer, app } = notice;
-        this.log.info({ link, kind, role, peer, app }, 'link opened');
+        const { link, kind, role, peer, app, note } = notice;
+        const fields = { link, kind, role, peer, app };
+        if (note === '' || !this.#config.shm.enabled) this.log.info(fields, 'link opened');
+        else
+          this.log.warn(
+            { ...fields, problem: note },
+            'link opened without the shared memory that was asked for',
+          );
         break;
       }
       case 'link-down':
@@ -426,8 +432,19 @@ export class Agent {
         this.#control.resume();
         break;
       case 'listener-problem':
-        this.log.error({ problem: notice.text }, 'a listener is in trouble; it goes on by itself');
+        if (notice.text === '') this.log.info('connections are accepted again');
+        else this.log.error({ problem: notice.text }, 'a listener is in trouble; it goes on by itself');
         break;
+      case 'upstream-problem': {
+        const { address, text } = notice;
+        if (text === '') this.log.info({ address }, 'another agent is reached again');
+        else
+          this.log.warn(
+            { address, problem: text },
+            'another agent cannot be reached; it is tried again by itself',
+          );
+        break;
+      }
       case 'record': {
         if (!this.#records.take(performance.now())) break;
         const { status, latencyUs, direction, service, upstream, sourceApp, text } = notice;

@@ -46,6 +46,9 @@ const maxServicesLeft = 1_024;
 /** Services that others are told to stop asking for, per second, at most: their names may be invented. */
 const turnAwaysPerSecond = 10;
 
+/** Publications that the registry refused and that are logged, per second, at most: an app tries again and again. */
+const refusalsLoggedPerSecond = 1;
+
 /** See the file's head. */
 export class Inbound {
   readonly #publications = new Set<Publication>();
@@ -53,6 +56,8 @@ export class Inbound {
   readonly #adopted = new Map<Publication, Instance>();
   readonly #turningAway = new Set<string>();
   readonly #turnAways = new TokenBucket(turnAwaysPerSecond, turnAwaysPerSecond, performance.now());
+
+  readonly #refusals = new TokenBucket(refusalsLoggedPerSecond, refusalsLoggedPerSecond, performance.now());
 
   constructor(
     private readonly engine: Engine,
@@ -111,6 +116,8 @@ export class Inbound {
       });
     } catch (error) {
       this.#forget(publication);
+      if (this.#refusals.take(performance.now()))
+        this.onTrouble(`could not put ${offer.service} into the registry`, error);
       throw error;
     }
     if (publication.ended) await publication.registration.deregister(); // its link went meanwhile

@@ -26,7 +26,15 @@ export type EngineEvent =
       header: Buffer;
       /** Only of control requests. */ body: Buffer;
     }
-  | { type: 'link-up'; link: number; kind: LinkKind; role: LinkRole; peer: string; app: string }
+  | {
+      type: 'link-up';
+      link: number;
+      kind: LinkKind;
+      role: LinkRole;
+      peer: string;
+      app: string;
+      /** Why an app that asked for shared memory got none; else empty. */ note: string;
+    }
   | { type: 'link-down'; link: number; reason: string }
   | { type: 'go-away-done'; id: number; acked: number; missed: number }
   | { type: 'stats'; id: number; stats: EngineStats }
@@ -41,7 +49,8 @@ export type EngineEvent =
       sourceApp: string;
       text: string;
     }
-  | { type: 'listener-problem'; listener: number; text: string }
+  | { type: 'listener-problem'; listener: number; /** Empty: it is over. */ text: string }
+  | { type: 'upstream-problem'; address: string; /** Empty: it is over. */ text: string }
   /** A new process asks to take over; it is answered with an offer or a refusal. */
   | { type: 'handoff-asked'; pid: number; software: string }
   | { type: 'handoff-offered'; state: Buffer }
@@ -105,6 +114,7 @@ function decodeEvent(code: number, from: BatchReader): EngineEvent {
         role: from.oneOf(linkRoles),
         peer: from.text(),
         app: from.text(),
+        note: from.text(),
       };
     case 3:
       return { type: 'link-down', link: from.u64(), reason: from.text() };
@@ -155,6 +165,8 @@ function decodeEvent(code: number, from: BatchReader): EngineEvent {
       };
     case 13:
       return { type: 'handoff-failed', text: from.text() };
+    case 14:
+      return { type: 'upstream-problem', address: from.text(), text: from.text() };
     default:
       throw new Error(
         `the engine sent an event of unknown type ${code}: addon and dist/ are of different builds`,

@@ -27,6 +27,8 @@ const config: AgentConfig = {
   registry: { leaseMs: 1_000, sweepMs: 200 },
   timeouts: { keepaliveMs: 500 },
 };
+/** A welcome comes late where many processes share few cores. */
+const patient = { connectTimeoutMs: 15_000 };
 /** Generous, so that a busy machine fails nobody; who is stalled by a fault gets no answer at all. */
 const bystanderTimeoutMs = 5_000;
 
@@ -95,12 +97,12 @@ export class ChaosMesh {
     [apps.server, apps.client, apps.neighbour, apps.stranger, apps.sharer] = await Promise.all([
       chaos.#server(),
       chaos.#client(),
-      mesh.client('neighbour', agents.near),
-      mesh.client('stranger', agents.far),
-      mesh.client('sharer', agents.near),
+      mesh.client('neighbour', agents.near, 'shm', patient),
+      mesh.client('stranger', agents.far, 'shm', patient),
+      mesh.client('sharer', agents.near, 'shm', patient),
     ]);
-    await apps.neighbour.serve({ ...wayTo(agents.near, 'shm'), service: 'at-near' }, 'serving');
-    await apps.stranger.serve({ ...wayTo(agents.far, 'shm'), service: 'at-far' }, 'serving');
+    await apps.neighbour.serve({ ...wayTo(agents.near, 'shm'), ...patient, service: 'at-near' }, 'serving');
+    await apps.stranger.serve({ ...wayTo(agents.far, 'shm'), ...patient, service: 'at-far' }, 'serving');
     for (const { caller, service } of chaos.paths) await mesh.reachable(caller(), service);
     chaos.#before = { near: await factsOf(agents.near), far: await factsOf(agents.far) };
     return chaos;
@@ -195,10 +197,10 @@ export class ChaosMesh {
   }
 
   #server(): Promise<AppProcess> {
-    return this.mesh.server('server', this.#agents.far, { service: 'ledger' });
+    return this.mesh.server('server', this.#agents.far, { service: 'ledger', ...patient });
   }
   #client(): Promise<AppProcess> {
-    return this.mesh.client('client', this.#agents.near);
+    return this.mesh.client('client', this.#agents.near, 'shm', patient);
   }
   #process(victim: Victim): AgentProcess | AppProcess {
     return victim === 'near' || victim === 'far' ? this.#agents[victim] : this.#apps[victim];

@@ -32,10 +32,15 @@ struct LinkUpEvent {
   uint8_t role = 0;
   std::string peer;
   std::string app;
+  std::string note;
 };
 struct LinkDownEvent {
   Handle link;
   std::string reason;
+};
+struct UpstreamProblemEvent {
+  std::string address;
+  std::string problem;  // empty: it is over
 };
 struct GoAwayDoneEvent {
   uint32_t id = 0, acknowledged = 0, missing = 0;
@@ -102,6 +107,8 @@ struct Events {
   std::vector<GoAwayDoneEvent> go_aways;
   std::vector<uint32_t> idle;
   std::vector<RecordEvent> records;
+  std::vector<std::string> listener_problems;  // an empty one: it is over
+  std::vector<UpstreamProblemEvent> upstream_problems;
   std::vector<Stats> stats;
   std::vector<std::string> asked, offered, handoff_failures;
   int handed_over = 0, taken_over = 0;
@@ -236,6 +243,7 @@ inline void Events::read(const std::vector<uint8_t>& batch) {
         e.role = in.u8();
         e.peer = in.text();
         e.app = in.text();
+        e.note = in.text();
         order.push_back("up " + name_of(e.link));
         ups.push_back(e);
         break;
@@ -306,8 +314,15 @@ inline void Events::read(const std::vector<uint8_t>& batch) {
         break;
       case EventType::kListenerProblem:
         in.u32();
-        ADD_FAILURE() << in.text();
+        listener_problems.push_back(in.text());
         break;
+      case EventType::kUpstreamProblem: {
+        UpstreamProblemEvent e;
+        e.address = in.text();
+        e.problem = in.text();
+        upstream_problems.push_back(e);
+        break;
+      }
     }
     ASSERT_TRUE(in.ok()) << "event " << static_cast<int>(type) << " is too short";
     ASSERT_EQ(in.left(), 0u) << "event " << static_cast<int>(type) << " is too long";

@@ -37,7 +37,7 @@ TEST(Upstreams, TheWaitDoublesUpToFiveSecondsAndAtMostHalfIsTakenOff) {
     const uint32_t slot = table.acquire("127.0.0.1:80", LinkProtocol::kMesh);
     int64_t ceiling_ms = 50;
     for (int failure = 0; failure < 40; failure++) {
-      table.failed(slot, "why", kNow, &random);
+      table.failed(slot, "why", 0, kNow, &random);
       const int64_t wait_ms = (table.at(slot).next_attempt_ns - kNow) / kNsPerMs;
       ASSERT_GE(wait_ms, ceiling_ms / 2) << failure;
       ASSERT_LE(wait_ms, ceiling_ms) << failure;
@@ -46,7 +46,10 @@ TEST(Upstreams, TheWaitDoublesUpToFiveSecondsAndAtMostHalfIsTakenOff) {
     EXPECT_EQ(table.at(slot).last_error, "why");
     table.connected(slot);
     EXPECT_EQ(table.at(slot).last_error, "");
-    table.failed(slot, "again", kNow, &random);
+    table.failed(slot, "at once", 4'000 * kNsPerMs, kNow, &random);
+    EXPECT_GE(table.at(slot).next_attempt_ns, kNow + 2500 * kNsPerMs) << "a peer that lets in and breaks off is no better";
+    table.connected(slot);
+    table.failed(slot, "again", 5'001 * kNsPerMs, kNow, &random);
     EXPECT_LE(table.at(slot).next_attempt_ns, kNow + 50 * kNsPerMs);
   }
 }
@@ -57,7 +60,7 @@ TEST(Upstreams, WaitsAreJittered) {
   Upstreams table;
   const uint32_t slot = table.acquire("127.0.0.1:80", LinkProtocol::kMesh);
   for (int i = 0; i < 30; i++) {
-    table.failed(slot, "", 0, &random);
+    table.failed(slot, "", 0, 0, &random);
     if (i >= 8) waits.push_back(table.at(slot).next_attempt_ns);
   }
   std::sort(waits.begin(), waits.end());

@@ -1,0 +1,60 @@
+// Faults that a test gives to processes it starts, and takes back: memory refused for shared-memory segments, a wall clock that jumps. They
+// are made by a library that is compiled with the test and preloaded (injected-faults.c), so neither root nor a change of the machine is needed.
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const source = fileURLToPath(new URL('injected-faults.c', import.meta.url));
+
+export interface Faults {
+  /** Seconds by which the wall clock is off. */
+  wallOffsetS: number;
+  /** memfd_create fails, as where seccomp forbids it. */
+  refuseMemfd: boolean;
+  /** Mapping a segment fails, as where memory has run out. */
+  refuseSharedMmap: boolean;
+}
+
+const none: Faults = { wallOffsetS: 0, refuseMemfd: false, refuseSharedMmap: false };
+
+/** Why faults cannot be injected here; undefined if they can. */
+export const injectionProblem =
+  spawnSync('cc', ['--version']).status === 0 ? undefined : 'there is no C compiler to make them with';
+
+/** See the file's head. */
+export class InjectedFaults {
+  readonly #file: string;
+  #made = false;
+  /** For the environment of a process that is to have them. */
+  readonly env: { LD_PRELOAD: string; TEST_FAULTS: string };
+
+  /** @param directory where the library and its file go; faults of one directory are shared by all processes that have them */
+  constructor(directory: string) {
+    const library = join(directory, 'injected-faults.so');
+    this.#file = join(directory, 'injected-faults');
+    this.set({});
+    const made = spawnSync('cc', [
+      '-shared',
+      '-fPIC',
+      '-O1',
+      '-Wall',
+      '-Werror',
+      '-o',
+      library,
+      source,
+      '-ldl',
+    ]);
+    if (made.status !== 0) throw new Error(`injected-faults.c does not compile: ${made.stderr.toString()}`);
+    this.env = { LD_PRELOAD: library, TEST_FAULTS: this.#file };
+  }
+
+  /** From now on these faults, and no others. */
+  set(faults: Partial<Faults>): void {
+    const { wallOffsetS, refuseMemfd, refuseSharedMmap } = { ...none, ...faults };
+    const words = BigInt64Array.of(BigInt(wallOffsetS), BigInt(refuseMemfd), BigInt(refuseSharedMmap));
+    // In place: the processes have mapped this very file.
+    writeFileSync(this.#file, new Uint8Array(words.buffer), { flag: this.#made ? 'r+' : 'w' });
+    this.#made = true;
+  }
+}

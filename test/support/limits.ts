@@ -1,0 +1,32 @@
+// Limits of a running process, lowered and given back from outside with prlimit (util-linux). Only the soft limit moves, which needs no privilege.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+
+/** Leaves a process room for `free` more descriptors. @returns gives the old limit back */
+export function leaveDescriptors(pid: number, free: number): () => void {
+  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let limit = 0;
+  for (let left = free; ; limit++) {
+    if (open.has(limit)) continue;
+    if (left === 0) break;
+    left -= 1;
+  }
+  return lower(pid, 'nofile', 'Max open files', limit);
+}
+
+/** Refuses a process to make files longer than `bytes`, also in memory. @returns gives the old limit back */
+export function refuseFilesOver(pid: number, bytes: number): () => void {
+  return lower(pid, 'fsize', 'Max file size', bytes);
+}
+
+function lower(pid: number, name: string, title: string, soft: number): () => void {
+  const line = readFileSync(`/proc/${pid}/limits`, 'utf8')
+    .split('\n')
+    .find((text) => text.startsWith(title));
+  const before = /(\d+|unlimited)/.exec((line ?? '').slice(title.length))?.[1];
+  if (before === undefined) throw new Error(`no limit "${title}" of process ${pid}`);
+  const set = (value: number | string): void =>
+    void execFileSync('prlimit', ['--pid', String(pid), `--${name}=${value}:`]);
+  set(soft);
+  return () => set(before);
+}
