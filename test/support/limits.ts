@@ -1,6 +1,6 @@
 // Limits of a running process, lowered and given back from outside with prlimit (util-linux). Only the soft limit moves, which needs no privilege.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 
 /** Leaves a process room for `free` more descriptors. @returns gives the old limit back */
 export function leaveDescriptors(pid: number, free: number): () => void {
@@ -25,8 +25,10 @@ function lower(pid: number, name: string, title: string, soft: number): () => vo
     .find((text) => text.startsWith(title));
   const before = /(\d+|unlimited)/.exec((line ?? '').slice(title.length))?.[1];
   if (before === undefined) throw new Error(`no limit "${title}" of process ${pid}`);
+  // As the process's own user: in a container root may not do it to others.
+  const { uid, gid } = statSync(`/proc/${pid}`);
   const set = (value: number | string): void =>
-    void execFileSync('prlimit', ['--pid', String(pid), `--${name}=${value}:`]);
+    void execFileSync('prlimit', ['--pid', String(pid), `--${name}=${value}:`], { uid, gid });
   set(soft);
   return () => set(before);
 }

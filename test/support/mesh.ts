@@ -17,6 +17,8 @@ export class Mesh {
   readonly directory = mkdtempSync(join(tmpdir(), 'ringside-e2e-'));
   readonly agents: AgentProcess[] = [];
   readonly apps: AppProcess[] = [];
+  /** Done when all processes have ended, before the directory is removed. */
+  readonly undo: (() => void)[] = [];
 
   get registryDirectory(): string {
     return join(this.directory, 'registry');
@@ -111,6 +113,7 @@ export class Mesh {
         if (process.ending === undefined) await process.end('SIGKILL');
         if (processExists(process.pid)) problems.push(`${process.name} (pid ${process.pid}) is still there`);
       }
+      for (const back of this.undo) back();
       rmSync(this.directory, { recursive: true, force: true });
     }
     if (problems.length > 0) throw new Error(`the mesh did not end well:\n${problems.join('\n')}`);
