@@ -89,10 +89,11 @@ class Upstreams {
   }
 
  private:
+  static constexpr uint32_t kMaxWaitMs = 5000;
+
   static std::string key_of(const std::string& address, LinkProtocol protocol) {
     return protocol == LinkProtocol::kMesh ? address : "legacy " + address;
   }
-  static constexpr uint32_t kMaxWaitMs = 5000;
 
   std::vector<Upstream> slots_;
   std::vector<uint32_t> free_;

@@ -55,7 +55,7 @@ ReadResult LegacyLink::read(FrameSink* sink, size_t budget_bytes) {
     }
     if (got < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return ReadResult::kDrained;
-      reason = std::string("reading failed: ") + std::strerror(errno);
+      reason = std::string("reading failed: ") + errno_text(errno);
       return ReadResult::kClosed;
     }
     const size_t n = static_cast<size_t>(got);
@@ -91,7 +91,7 @@ bool LegacyLink::flush() {
     const ssize_t put = channel_->write(&part, 1);
     if (put < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
-      reason = std::string("writing failed: ") + std::strerror(errno);
+      reason = std::string("writing failed: ") + errno_text(errno);
       return false;
     }
     bytes_out += static_cast<uint64_t>(put);

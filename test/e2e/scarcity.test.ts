@@ -72,23 +72,29 @@ describe('RLIMIT_NOFILE', () => {
 
   it('an agent that has no descriptor for another agent says which and why, and reaches it later', async () => {
     const { near, client } = await loadedMesh();
-    const other = await mesh.agent('other', config);
+    const patient = { registry: { ...config.registry, leaseMs: 60_000 } };
+    const other = await mesh.agent('other', patient);
     await mesh.server('elsewhere', other, { service: 'elsewhere' });
-    await until('the new service to be known', () => mesh.registered().length === 2);
-    const giveBack = leaveDescriptors(near.pid, 0);
+    await mesh.reachable(client, 'elsewhere');
     const address = `127.0.0.1:${other.inbound}`;
-    const refusal = await until('a refusal', () =>
-      client.call('elsewhere', 'who').then(
-        () => undefined,
-        (error: Error) => (error.message.includes(address) ? error : undefined),
-      ),
-    );
-    expect(refusal).toMatchObject({ status: 'UNAVAILABLE', mayHaveRun: false });
-    expect(refusal.message).toContain('Too many open files');
+    const refusal = (reason: string): Promise<Error> =>
+      until(`a refusal because of ${reason}`, () =>
+        client.call('elsewhere', 'who').then(
+          () => undefined,
+          (error: Error) => (error.message.includes(reason) ? error : undefined),
+        ),
+      );
+    await other.kill();
+    await refusal('Connection refused');
+    const giveBack = leaveDescriptors(near.pid, 0);
+    const refused = await refusal('Too many open files');
+    expect(refused).toMatchObject({ status: 'UNAVAILABLE', mayHaveRun: false });
+    expect(refused.message).toContain(address);
     const said = await near.logged('which agent cannot be reached', (line) => line['address'] === address);
     expect(said).toMatchObject({ msg: 'another agent cannot be reached; it is tried again by itself' });
     await goesOn(client);
     giveBack();
+    await mesh.agent('other', { ...patient, inbound: { port: other.inbound } });
     await mesh.reachable(client, 'elsewhere');
     await near.logged('that it is reached', (line) => line.msg === 'another agent is reached again');
     expect(failuresOf(await client.endLoad(load.prefix))).toEqual({});

@@ -15,6 +15,8 @@ export interface StartOptions {
   cwd?: string;
   /** Needs root. */
   uid?: number;
+  /** A program and its arguments that run the process, and become it: `ip netns exec name`. */
+  through?: readonly [string, ...string[]];
   /** What comes on its standard input; nothing if absent. */
   input?: string | Buffer;
 }
@@ -55,7 +57,9 @@ export class RunningProcess {
       serialization: 'advanced',
       // What the machine's user has set must not decide what is tested.
       env: { ...withoutRingside(process.env), ...options.env },
-      execArgv: [],
+      ...(options.through === undefined
+        ? { execArgv: [] }
+        : { execPath: options.through[0], execArgv: [...options.through.slice(1), process.execPath] }),
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.uid === undefined ? {} : { uid: options.uid }),
     });

@@ -1,0 +1,259 @@
+// Every fault that the mesh is tested against, with what is seen of it: docs/faults.md shows this table, and test/docs/faults.test.ts holds it
+// against the documentation, the tests it names and the sources that write the lines and counters it names.
+
+export interface Fault {
+  /** What happens. */
+  fault: string;
+  /** What callers see: statuses, whether a request may have run. */
+  caller: string;
+  /** Lines of the log, word for word. */
+  log: readonly string[];
+  /** Counters under /counters, which /metrics shows as ringside_engine_<name>_total. */
+  counters: readonly string[];
+  /** The test of it: its file, and words of its title. */
+  test: { file: string; title: string };
+}
+
+export interface FaultGroup {
+  title: string;
+  faults: readonly Fault[];
+}
+
+const chaos = { file: 'test/e2e/chaos.test.ts', title: 'processes are killed and held under load' };
+const overload = 'test/e2e/hostile-overload.test.ts';
+const network = 'test/e2e/network-faults.test.ts';
+const scarcity = 'test/e2e/scarcity.test.ts';
+const registry = 'test/e2e/registry-trouble.test.ts';
+const garbage = 'native/test/hostile/garbage_test.cc';
+
+export const faultGroups: readonly FaultGroup[] = [
+  {
+    title: 'Processes',
+    faults: [
+      {
+        fault: "the callers' agent is killed",
+        caller:
+          'calls under way: UNAVAILABLE, may have run if their frame was handed over; new ones: UNAVAILABLE, not run, until an agent is there again',
+        log: [],
+        counters: [],
+        test: chaos,
+      },
+      {
+        fault: "the servers' agent is killed",
+        caller:
+          'calls under way: UNAVAILABLE, may have run; new ones: UNAVAILABLE, not run, or another instance',
+        log: [
+          'link closed',
+          'failed request',
+          'another agent cannot be reached; it is tried again by itself',
+        ],
+        counters: ['connect_failures', 'repicks'],
+        test: chaos,
+      },
+      {
+        fault: 'a server is killed',
+        caller:
+          'calls under way: UNAVAILABLE, not run where its ring shows that it never took them; new ones: UNAVAILABLE, not run, or another instance',
+        log: ['link closed', 'failed request'],
+        counters: ['links_closed'],
+        test: chaos,
+      },
+      {
+        fault: 'a caller is killed',
+        caller: 'nobody is left to see it; its calls are cancelled at the servers',
+        log: ['link closed'],
+        counters: ['links_closed'],
+        test: chaos,
+      },
+      {
+        fault: 'any of them is held (SIGSTOP) and let go',
+        caller:
+          'DEADLINE_EXCEEDED, may have run if the frame was handed over; an agent held for longer than three keep-alive intervals: UNAVAILABLE as when it is killed',
+        log: ['failed request', 'link closed'],
+        counters: ['deadlines'],
+        test: chaos,
+      },
+    ],
+  },
+  {
+    title: 'The network between agents',
+    faults: [
+      {
+        fault: 'cut, or a blackhole',
+        caller:
+          'DEADLINE_EXCEEDED, may have run, until the silence is found; then UNAVAILABLE: may have run if it was sent, not run if it came later',
+        log: [
+          'link closed',
+          'another agent cannot be reached; it is tried again by itself',
+          'another agent is reached again',
+        ],
+        counters: ['connects', 'connect_failures', 'deadlines'],
+        test: { file: network, title: 'found by its silence, few attempts however many calls' },
+      },
+      {
+        fault: 'half-open: the other agent died unheard',
+        caller: 'as a cut; UNAVAILABLE, may have run, for what was sent before the reset',
+        log: ['link closed'],
+        counters: ['connects'],
+        test: { file: network, title: 'half-open: the far agent dies behind a cut' },
+      },
+      {
+        fault: 'reset',
+        caller: 'calls under way: UNAVAILABLE, may have run; the next ones find a new connection',
+        log: ['link closed', 'failed request'],
+        counters: ['connects', 'links_closed'],
+        test: { file: network, title: 'reset: calls under way may have run' },
+      },
+      {
+        fault: 'delay',
+        caller: 'answers come later; DEADLINE_EXCEEDED only where they come too late',
+        log: [],
+        counters: [],
+        test: { file: network, title: 'delay: calls take longer' },
+      },
+    ],
+  },
+  {
+    title: 'The machine',
+    faults: [
+      {
+        fault: 'the agent has no descriptors left',
+        caller:
+          'calls over open links go on; new apps: UNAVAILABLE, not run, or wait; calls to agents not connected yet: UNAVAILABLE, not run, with the address and the reason',
+        log: [
+          'a listener is in trouble; it goes on by itself',
+          'connections are accepted again',
+          'the registry is in trouble; the last good list serves on',
+          'another agent cannot be reached; it is tried again by itself',
+        ],
+        counters: ['accept_failures', 'connect_failures'],
+        test: { file: scarcity, title: 'an agent without descriptors serves whom it has' },
+      },
+      {
+        fault: 'no memory for a ring (limit, memfd or mmap refused)',
+        caller: 'nothing: the app goes on over the unix socket, and takes shared memory when there is some',
+        log: ['link opened without the shared memory that was asked for'],
+        counters: ['segments_refused'],
+        test: { file: scarcity, title: 'the agent may not make files that long' },
+      },
+      {
+        fault: "the registry's directory cannot be written: read-only, or full",
+        caller: 'calls go on; `serve` is refused: UNAVAILABLE with the reason of the system',
+        log: ['could not put '],
+        counters: [],
+        test: { file: registry, title: 'read-only: leases go on' },
+      },
+      {
+        fault: "the registry's directory cannot be read",
+        caller: 'calls go on with the last good list',
+        log: ['the registry is in trouble; the last good list serves on', 'the registry is well again'],
+        counters: [],
+        test: { file: registry, title: 'unreadable: the last good list serves on' },
+      },
+      {
+        fault: 'the wall clock jumps',
+        caller: 'nothing: deadlines and leases are measured on the monotonic clock',
+        log: [],
+        counters: [],
+        test: { file: registry, title: 'jumps forward and back by days' },
+      },
+    ],
+  },
+  {
+    title: 'Too much',
+    faults: [
+      {
+        fault: 'more requests under way than `limits.pending`',
+        caller: 'RESOURCE_EXHAUSTED naming the bound, not run; each link keeps a share',
+        log: [],
+        counters: ['refused_pending_full'],
+        test: { file: overload, title: 'limits.pending: what is over it' },
+      },
+      {
+        fault: 'more waiting for a decision than `limits.parked`, `limits.parkedBytes`',
+        caller: 'RESOURCE_EXHAUSTED naming the bound, not run; installed flows go on',
+        log: [],
+        counters: ['refused_parked_full'],
+        test: { file: overload, title: 'limits.parked: while decisions are awaited' },
+      },
+      {
+        fault: 'new kinds of requests faster than `limits.upcallsPerSecondPerLink`',
+        caller: 'RESOURCE_EXHAUSTED naming the bound, not run',
+        log: [],
+        counters: ['refused_miss_rate', 'flow_evictions'],
+        test: { file: overload, title: 'limits.upcallsPerSecondPerLink and limits.flows' },
+      },
+      {
+        fault: 'a peer that reads slower than `limits.outboundBytesPerLink` allows',
+        caller: 'RESOURCE_EXHAUSTED naming the bound, not run if it was the request; others notice nothing',
+        log: [],
+        counters: ['refused_outbound_full'],
+        test: { file: overload, title: 'limits.outboundBytesPerLink: a server that does not read' },
+      },
+      {
+        fault: 'more bodies in pieces than `limits.streamsPerLink`',
+        caller: 'RESOURCE_EXHAUSTED naming the bound',
+        log: [],
+        counters: ['refused_streams_full'],
+        test: { file: overload, title: 'limits.streamsPerLink: large bodies over it' },
+      },
+      {
+        fault: 'more links than `limits.links`, `limits.linksPerUid`',
+        caller: '`connect` and `serve`: UNAVAILABLE naming the bound, not run; in when there is room',
+        log: [],
+        counters: ['links_refused'],
+        test: { file: overload, title: 'limits.links and limits.linksPerUid' },
+      },
+    ],
+  },
+  {
+    title: 'Hostile peers',
+    faults: [
+      {
+        fault: 'an app or another agent that breaks the protocol or scribbles over its rings',
+        caller: 'of that link: UNAVAILABLE; others notice nothing',
+        log: ['link closed'],
+        counters: ['protocol_violations', 'stale_replies', 'stale_chunks'],
+        test: { file: 'native/test/hostile/attack_rounds_test.cc', title: 'TEST' },
+      },
+      {
+        fault: 'garbage, half frames, slow bytes on any way in',
+        caller: 'of that link: a refusal with a status, or its end; others notice nothing',
+        log: ['link closed'],
+        counters: ['protocol_violations'],
+        test: { file: garbage, title: 'EndsItsCallsAndNothingElse' },
+      },
+      {
+        fault: 'an agent that lies to its apps',
+        caller: 'each call ends with a reply or a status, at its deadline at the latest; handlers serve on',
+        log: [],
+        counters: [],
+        test: {
+          file: 'test/sdk-hostile/hostile-agent.test.ts',
+          title: 'calls settle, whatever their agent answers',
+        },
+      },
+    ],
+  },
+];
+
+/** The tables of docs/faults.md. */
+export function describeFaults(): string {
+  const list = (texts: readonly string[]): string =>
+    texts.length === 0 ? '-' : texts.map((text) => `\`${text.trim()}\``).join('<br>');
+  return faultGroups
+    .map(({ title, faults }) =>
+      [
+        `## ${title}`,
+        '',
+        '| fault | what the caller sees | line of the log | counter | tested in |',
+        '|---|---|---|---|---|',
+        ...faults.map(
+          ({ fault, caller, log, counters, test }) =>
+            `| ${fault} | ${caller} | ${list(log)} | ${list(counters)} | [${test.file.split('/').at(-1)}](../${test.file}) |`,
+        ),
+        '',
+      ].join('\n'),
+    )
+    .join('\n');
+}
