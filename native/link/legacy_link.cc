@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "native/base/errno_text.h"
+
 namespace ringside {
 
 namespace {
