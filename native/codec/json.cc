@@ -184,7 +184,7 @@ const uint8_t* skip_json_value(const uint8_t* p, const uint8_t* end) {
       const bool object = *p == '{';
       p = skip_json_space(p + 1, end);
       if (p == end) return nullptr;
-      if (*p == (object ? '}' : ']')) {
+      if (*p == static_cast<uint8_t>(object ? '}' : ']')) {
         p++;
       } else {
         const uint64_t bit = uint64_t{1} << (depth % 64);
@@ -214,7 +214,7 @@ const uint8_t* skip_json_value(const uint8_t* p, const uint8_t* end) {
         if (p == nullptr) return nullptr;
         break;
       }
-      if (*p != (in_object ? '}' : ']')) return nullptr;
+      if (*p != static_cast<uint8_t>(in_object ? '}' : ']')) return nullptr;
       p++;
       depth--;
     }

@@ -1,12 +1,12 @@
 // Bodies that arrive on one link in pieces, put together each into one buffer: requests for the dispatcher, answers for
 // this side's own calls. What must stay true: no more memory is touched for a body than has arrived, and no more set aside than about
-// twice that or 4 MiB, whatever length its sender claims; their number and the sum of the claimed lengths are bounded; a body is
-// whole or not given on.
+// twice that (once 128 KiB are there, at most 4 MiB), whatever length its sender claims; their number and the sum of the claimed
+// lengths are bounded; a body is whole or not given on.
 import { Buffer } from 'node:buffer';
 import { MeshError } from '../base/errors.js';
 import type { StatusName } from '../base/status.js';
 import type { Frame } from '../protocol/frame.js';
-import { streamWindowBytes } from '../protocol/limits.js';
+import { maxFrameBodyBytes, streamWindowBytes } from '../protocol/limits.js';
 import { checkChunk, hasMore, isReply, streamKey } from '../protocol/stream-frame.js';
 import type { StreamId } from '../protocol/stream-frame.js';
 import { replyFailure } from './settle-call.js';
@@ -15,7 +15,8 @@ import type { StreamLimits } from './stream-limits.js';
 /** Bytes worth a credit frame: the sender then still has half of its window to go on with. */
 const creditStepBytes = streamWindowBytes / 2;
 
-/** Bodies up to this length get their buffer at once: what is not written to is only address space, while growing copies. */
+/** Of a body of which this much has arrived, so much may be set aside at once: what is not written to is only address space, while growing copies. */
+const earnestBytes = 2 * maxFrameBodyBytes;
 const wholeBufferBytes = 4 * 1024 * 1024;
 
 /** Who waits for a body. Exactly one of the two is called, once, unless the body is dropped. */
@@ -56,9 +57,8 @@ export class IncomingBody implements StreamId {
   append({ bytes, headerEnd, bodyEnd }: Frame): void {
     const neededBytes = this.#filledBytes + bodyEnd - headerEnd;
     if (neededBytes > this.#bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(
-        Math.min(this.totalBytes, Math.max(2 * neededBytes, wholeBufferBytes)),
-      );
+      const roomBytes = Math.max(2 * neededBytes, neededBytes > earnestBytes ? wholeBufferBytes : 0);
+      const grown = Buffer.allocUnsafeSlow(Math.min(this.totalBytes, roomBytes));
       this.#bytes.copy(grown, 0, 0, this.#filledBytes);
       this.#bytes = grown;
     }

@@ -218,7 +218,15 @@ describe('status', () => {
     const { code, stdout } = await run(['status', '--admin', near.adminUrl, '--json']);
     expect(code).toBe(0);
     const status = JSON.parse(stdout) as Record<string, unknown[]>;
-    expect(Object.keys(status)).toEqual(['ready', 'links', 'clusters', 'flows', 'counters', 'limits']);
+    expect(Object.keys(status)).toEqual([
+      'ready',
+      'links',
+      'clusters',
+      'flows',
+      'counters',
+      'limits',
+      'registry',
+    ]);
     expect(status['ready']).toEqual({ ok: true, reasons: [] });
     expect(status['links']).toContainEqual(
       expect.objectContaining({ app: 'server', kind: 'shm', role: 'app' }),

@@ -193,6 +193,7 @@ it('limits.links and limits.linksPerUid: who finds no room is told which bound i
     expect((refusal as CallFailure).message).toContain(bound);
     if (bound === 'limits.links') expect(await limitInMetrics(agent, 'links')).toEqual({ used: 8, max: 8 });
     await app.closeClient('client-0');
+    await until('the agent to see it leave', async () => (await agent.links()).length < links);
     expect(await app.connect(once, 'now there is room')).toBe('shm');
   }
 });

@@ -6,11 +6,13 @@ import { FrameType, encodeFrame } from '../../src/protocol/frame.js';
 import type { Frame, FrameFields } from '../../src/protocol/frame.js';
 import { FrameParser } from '../../src/protocol/frame-parser.js';
 import { encodeHeader } from '../../src/protocol/header.js';
-import { inTime } from './until.js';
+import { inTime, patienceMs } from './until.js';
 
 /** See the file's head. */
 export class RawLink {
   readonly frames: Frame[] = [];
+  /** Why what came is no frames. */
+  problem: string | undefined;
   readonly socket: Socket;
   /** Resolves when the other side has ended the connection. */
   readonly ended: Promise<void>;
@@ -22,8 +24,7 @@ export class RawLink {
       typeof where === 'string' ? connect({ path: where }) : connect({ host: '127.0.0.1', port: where });
     const parser = new FrameParser();
     this.socket.on('data', (chunk: Buffer) => {
-      const problem = parser.push(chunk, (frame) => this.frames.push(frame));
-      if (problem !== undefined) throw new Error(`the agent sent no frames: ${problem}`);
+      this.problem ??= parser.push(chunk, (frame) => this.frames.push(frame));
       for (const look of [...this.#waiters]) look();
     });
     this.ended = new Promise((resolve) => {
@@ -58,7 +59,9 @@ export class RawLink {
       this.#waiters.add(look);
       look();
     });
-    return inTime(`a frame of type ${type}`, came).finally(() => this.#waiters.delete(look));
+    return inTime(`a frame of type ${type}`, came, patienceMs, () => this.problem ?? '').finally(() =>
+      this.#waiters.delete(look),
+    );
   }
 
   close(): void {
