@@ -12,9 +12,6 @@ namespace ringside {
 
 namespace {
 
-// epoll's data: what kind of descriptor in the upper byte, a handle or a slot below.
-enum Tag : uint64_t { kTagWake = 0, kTagListener = 1, kTagSocket = 2, kTagDoorbell = 3, kTagHandoff = 4 };
-constexpr int kTagShift = 56;
 constexpr int kEventsPerWait = 256;
 constexpr int kUnreportedWaitMs = 20;
 constexpr size_t kArenaBytes = 1 << 20;
@@ -46,7 +43,7 @@ Engine::Engine(EngineOptions options, const Clock* clock, EventMailbox* mailbox,
     init_error_ = "no descriptor for the engine's loop: raise the limit on open files";
     return;
   }
-  poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, uint64_t{kTagWake} << kTagShift);
+  poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kWake));
 }
 
 Engine::~Engine() = default;
@@ -95,14 +92,14 @@ void Engine::wait_and_read(int max_wait_ms) {
   reading_.clear();
 
   for (int i = 0; i < n; i++) {
-    const uint64_t tag = events[i].data.u64 >> kTagShift;
-    const uint64_t rest = events[i].data.u64 & ((uint64_t{1} << kTagShift) - 1);
-    if (tag == kTagListener) {
+    const PollTag tag = poll_tag(events[i].data.u64);
+    const uint64_t rest = poll_rest(events[i].data.u64);
+    if (tag == PollTag::kListener) {
       accept_all(static_cast<uint32_t>(rest));
       continue;
     }
-    if (tag == kTagWake) continue;
-    if (tag == kTagHandoff) {
+    if (tag == PollTag::kWake) continue;
+    if (tag == PollTag::kHandoff) {
       if (giver_) giver_->on_readable();
       if (taker_) taker_->on_readable();
       continue;
@@ -113,12 +110,12 @@ void Engine::wait_and_read(int max_wait_ms) {
       on_connected(link);
       if (link->closing_soon || link->state == LinkState::kConnecting) continue;
     }
-    if (tag == kTagSocket && link->kind == LinkKind::kShm) {
+    if (tag == PollTag::kSocket && link->kind == LinkKind::kShm) {
       on_shm_socket(link);
       continue;
     }
-    if (tag == kTagSocket && events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) link->hung_up = true;
-    if (events[i].events & EPOLLOUT || tag == kTagDoorbell) touch(link);
+    if (tag == PollTag::kSocket && events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) link->hung_up = true;
+    if (events[i].events & EPOLLOUT || tag == PollTag::kDoorbell) touch(link);
     if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) read_link(link->handle);
   }
 
@@ -235,7 +232,7 @@ void Engine::update_writable(Link* link) {
   if (wanted == link->writable_armed) return;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (wanted ? EPOLLOUT : 0u);
-  event.data.u64 = (uint64_t{kTagSocket} << kTagShift) | link->handle.pack();
+  event.data.u64 = poll_data(PollTag::kSocket, link->handle.pack());
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, link->socket_fd(), &event) == 0) link->writable_armed = wanted;
 }
 

@@ -2,7 +2,9 @@
 // what it has no flow for. Single-threaded: only apply-able command batches and event batches cross to other threads
 // (worker.h), so nothing here locks. The request's walk is spread over files in its order:
 //   engine.cc         the loop: wait, read, flush, close, time
-//   open_links.cc     accept, hello and welcome, connect, close
+//   open_links.cc     accept, hello, the switch to shared memory
+//   connect_upstreams.cc   links to other agents and old servers: connect, welcome, failures
+//   close_links.cc    keep-alive, violations, what a link leaves behind
 //   legacy.cc         links of the legacy protocol: from the first bytes on, and the pool towards an old server
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
 //   walk_stream.cc    bodies in pieces: chunks and credit, both ways
@@ -31,6 +33,7 @@
 #include "native/engine/options.h"
 #include "native/engine/parked.h"
 #include "native/engine/pending.h"
+#include "native/engine/poll_tag.h"
 #include "native/engine/timers.h"
 #include "native/engine/upstreams.h"
 #include "native/link/link.h"
@@ -55,6 +58,9 @@ struct EngineCounters {
   uint64_t turns = 0;
   uint64_t batch_begun = 0, batch_ended = 0;
 };
+
+/// How often a request that provably never left goes to another endpoint by itself.
+inline constexpr uint8_t kMaxRepicks = 1;
 
 /// A status the engine answers by itself.
 struct Verdict {
@@ -145,7 +151,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   bool poll_add(int fd, uint32_t events, uint64_t tag);
   int wait_ms(int max_wait_ms) const;
 
-  // open_links.cc
+  // open_links.cc, connect_upstreams.cc, close_links.cc
   void accept_all(uint32_t listener_slot);
   Link* add_link(std::unique_ptr<Link> link);
   Link* find_link(Handle handle);

@@ -13,7 +13,6 @@
 namespace ringside {
 
 namespace {
-constexpr uint64_t kTagHandoff = uint64_t{4} << 56;
 constexpr int64_t kWholeDeadlineNs = 60'000 * kNsPerMs;  // of everything before the freeze
 }  // namespace
 
@@ -231,7 +230,7 @@ void Engine::accept_successor(UniqueFd fd) {
   }
   const int raw = fd.get();
   giver_ = std::make_unique<HandoffGiver>(this, std::move(fd));
-  if (!poll_add(raw, EPOLLIN | EPOLLRDHUP | EPOLLET, kTagHandoff)) giver_->refuse("no memory to poll the takeover's socket");
+  if (!poll_add(raw, EPOLLIN | EPOLLRDHUP | EPOLLET, poll_data(PollTag::kHandoff))) giver_->refuse("no memory to poll the takeover's socket");
 }
 
 /// Between two turns: here nobody is inside of what ends.

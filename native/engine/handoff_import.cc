@@ -20,9 +20,6 @@ namespace ringside {
 
 namespace {
 
-constexpr uint64_t kTagListener = uint64_t{1} << 56;
-constexpr uint64_t kTagSocket = uint64_t{2} << 56;
-constexpr uint64_t kTagDoorbell = uint64_t{3} << 56;
 constexpr uint32_t kMaxPendingSlots = 1u << 20;
 constexpr int64_t kMaxDurationNs = int64_t{1} << 56;  // two years
 
@@ -80,7 +77,7 @@ Result<Unit> Engine::import_listener(const ListenerState& state, DescriptorStore
   if (!is_known(state.kind) || state.role > LinkRole::kSuccessor) return malformed("a listener's kind");
   const auto slot = static_cast<uint32_t>(listeners_.size());
   listeners_.push_back(Listener{state.id, state.kind, state.role, std::move(came->second), false, true});
-  if (poll_add(listeners_.back().fd.get(), EPOLLIN | EPOLLET, kTagListener | slot)) return Unit{};
+  if (poll_add(listeners_.back().fd.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kListener, slot))) return Unit{};
   return exhausted("cannot poll a listener");
 }
 
@@ -167,8 +164,8 @@ Result<Unit> Engine::poll_imported(Link* link) {
     if (link->writable_armed) events |= EPOLLOUT;
   }
   const uint64_t handle = link->handle.pack();
-  if (!poll_add(link->socket_fd(), events, kTagSocket | handle)) return exhausted("cannot poll a link");
-  if (link->doorbell_fd() >= 0 && !poll_add(link->doorbell_fd(), EPOLLIN | EPOLLET, kTagDoorbell | handle)) {
+  if (!poll_add(link->socket_fd(), events, poll_data(PollTag::kSocket, handle))) return exhausted("cannot poll a link");
+  if (link->doorbell_fd() >= 0 && !poll_add(link->doorbell_fd(), EPOLLIN | EPOLLET, poll_data(PollTag::kDoorbell, handle))) {
     return exhausted("cannot poll a doorbell");
   }
   return Unit{};

@@ -10,7 +10,6 @@
 namespace ringside {
 
 namespace {
-constexpr uint64_t kTagHandoff = uint64_t{4} << 56;
 }  // namespace
 
 void HandoffTaker::begin(const std::string& text) {
@@ -152,7 +151,7 @@ void Engine::on_command(TakeOver& command) {
   taker_->timer.kind = TimerKind::kHandoff;
   taker_->timer.slot = 1;
   timers_.set(&taker_->timer, now_ns_ + command.deadline_ms * kNsPerMs);
-  if (!poll_add(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, kTagHandoff)) {
+  if (!poll_add(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, poll_data(PollTag::kHandoff))) {
     taker_->fail("no memory to poll the takeover's socket");
     return;
   }

@@ -1,4 +1,4 @@
-// How links begin and end: accept, hello and welcome, the switch to shared memory, connecting to other agents, closing.
+// How links begin that others open: accept, hello, and the switch to shared memory.
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -8,10 +8,8 @@
 #include "native/base/errno_text.h"
 #include "native/base/secret.h"
 #include "native/codec/mesh_header.h"
-#include "native/codec/mesh_patch.h"
 #include "native/engine/engine.h"
 #include "native/fd/scm_rights.h"
-#include "native/link/legacy_callee_link.h"
 #include "native/link/shm_link.h"
 #include "native/link/stream_link.h"
 #include "native/shm/layout.h"
@@ -19,8 +17,6 @@
 namespace ringside {
 
 namespace {
-constexpr uint64_t kTagSocket = uint64_t{2} << 56;
-constexpr uint64_t kTagDoorbell = uint64_t{3} << 56;
 constexpr uint32_t kLinkEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kListenerPauseNs = 100 * kNsPerMs;
@@ -100,7 +96,7 @@ void Engine::accept_all(uint32_t listener_slot) {
   // More may wait: with edge-triggered polling nobody would tell us again.
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
-  event.data.u64 = (uint64_t{1} << 56) | listener_slot;
+  event.data.u64 = poll_data(PollTag::kListener, listener_slot);
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener.fd.get(), &event);
 }
 
@@ -124,7 +120,7 @@ Link* Engine::add_link(std::unique_ptr<Link> link) {
   added->miss_tokens_at_ns = now_ns_;
   const bool connecting = added->state == LinkState::kConnecting;
   const uint32_t events = kLinkEvents | (connecting ? EPOLLOUT : 0u);
-  if (!poll_add(added->socket_fd(), events, kTagSocket | added->handle.pack())) {
+  if (!poll_add(added->socket_fd(), events, poll_data(PollTag::kSocket, added->handle.pack()))) {
     free_links_.push_back(slot);
     counters_.links_refused++;
     return nullptr;
@@ -240,7 +236,7 @@ void Engine::switch_to_shm(Link* link) {
   timers_.clear(&link->timer);
   Link* fresh = shm.get();
   links_[link->handle.slot].link = std::move(shm);  // the stream link ends here; its socket lives on
-  if (!poll_add(fresh->doorbell_fd(), EPOLLIN | EPOLLET, kTagDoorbell | fresh->handle.pack())) {
+  if (!poll_add(fresh->doorbell_fd(), EPOLLIN | EPOLLET, poll_data(PollTag::kDoorbell, fresh->handle.pack()))) {
     close_soon(fresh, std::string("polling the doorbell failed: ") + errno_text(errno));
     return;
   }
@@ -262,23 +258,6 @@ void Engine::take_over_facts(const Link& from, Link* to) {
   to->timer.slot = from.timer.slot;
 }
 
-bool Engine::on_welcome(Link* link, Frame& frame) {
-  if (frame.fixed.type != FrameType::kWelcome) {
-    violation(link, "the first frame is not welcome");
-    return false;
-  }
-  if (frame.fixed.status != 0) {
-    HeaderView view;
-    const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
-    close_soon(link, "the other agent refused: " + std::string(readable ? view.status_message : "no reason given"));
-    return false;
-  }
-  upstreams_.connected(link->upstream);
-  report_upstream(&upstreams_.at(link->upstream), {});
-  opened(link);
-  return true;
-}
-
 void Engine::opened(Link* link) {
   link->state = LinkState::kOpen;
   up_unreported_.push_back(link->handle);
@@ -287,175 +266,6 @@ void Engine::opened(Link* link) {
     timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);
   } else {
     timers_.clear(&link->timer);
-  }
-}
-
-Link* Engine::connect_upstream(uint32_t slot) {
-  Upstream& upstream = upstreams_.at(slot);
-  counters_.connects++;
-  Result<UniqueFd> socket = start_connect(upstream.socket_address);
-  if (!socket) {
-    counters_.connect_failures++;
-    upstream_failed(slot, socket.error().text, 0);
-    return nullptr;
-  }
-  tune_tcp(socket.value().get(), options_.keepalive_ms * 3);
-  auto channel = std::make_unique<PlainChannel>(socket.take());
-  std::unique_ptr<Link> fresh;
-  if (upstream.protocol == LinkProtocol::kLegacy) {
-    fresh = std::make_unique<LegacyCalleeLink>(std::move(channel), &arena_, options_.max_outbound_bytes,
-                                               options_.max_legacy_message_bytes);
-  } else {
-    fresh = std::make_unique<StreamLink>(LinkKind::kTcp, LinkRole::kUpstream, std::move(channel), &arena_,
-                                         options_.max_outbound_bytes);
-  }
-  fresh->state = LinkState::kConnecting;
-  fresh->peer = upstream.address;
-  fresh->upstream = slot;
-  Link* link = add_link(std::move(fresh));
-  if (link == nullptr) {
-    upstream_failed(slot, "the table of links is full (limits.links)", 0);
-    return nullptr;
-  }
-  upstream.links.push_back(link->handle);
-  timers_.set(&link->timer, now_ns_ + options_.connect_timeout_ms * kNsPerMs);
-  if (upstream.protocol == LinkProtocol::kMesh) greet(link);
-  return link;
-}
-
-/// The hello is the first thing in the queue; requests follow without waiting for the welcome.
-void Engine::greet(Link* link) {
-  Frame hello;
-  hello.head = arena_.take(kFixedBytes + kMaxHeaderBytes);
-  Result<size_t> header = append_field(hello.head + kFixedBytes, 0, kMaxHeaderBytes, 5, options_.app);
-  const size_t header_bytes = header ? header.value() : 0;
-  hello.fixed.type = FrameType::kHello;
-  hello.fixed.header_bytes = static_cast<uint32_t>(header_bytes);
-  encode_fixed(hello.fixed, hello.head);
-  arena_.give_back(hello.head, kFixedBytes + header_bytes);
-  hello.head_bytes = kFixedBytes + header_bytes;
-  hello.body = hello.head + hello.head_bytes;
-  link->append(hello, true);
-}
-
-void Engine::upstream_failed(uint32_t slot, const std::string& why, int64_t was_open_ns) {
-  upstreams_.failed(slot, why, was_open_ns, now_ns_, &random_);
-  // The end of a link that was open is told as that.
-  if (was_open_ns == 0) report_upstream(&upstreams_.at(slot), why);
-}
-
-void Engine::on_connected(Link* link) {
-  const int error = connect_error(link->socket_fd());
-  if (error == EINPROGRESS) return;
-  if (error != 0) {
-    close_soon(link, "connecting to " + link->peer + " failed: " + errno_text(error));
-    return;
-  }
-  touch(link);
-  if (link->protocol == LinkProtocol::kLegacy) {
-    upstreams_.connected(link->upstream);
-    opened(link);
-    read_link(link->handle);  // sends what waited
-    return;
-  }
-  link->state = LinkState::kOpening;
-  timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
-}
-
-void Engine::on_link_timer(Link* link) {
-  if (link->state == LinkState::kConnecting) {
-    close_soon(link, "connecting to " + link->peer + " took longer than timeouts.connectMs");
-    return;
-  }
-  if (link->state != LinkState::kOpen) {
-    close_soon(link, "the peer did not finish its handshake in time");
-    return;
-  }
-  constexpr uint8_t kSilentIntervals = 3;
-  if (link->bytes_in != link->bytes_in_at_last_check) {
-    link->silent_intervals = 0;
-  } else if (++link->silent_intervals >= kSilentIntervals) {
-    close_soon(link, "the peer has been silent for three keep-alive intervals");
-    return;
-  } else {
-    append_control(link, {.type = FrameType::kPing, .request_id = link->silent_intervals});
-  }
-  link->bytes_in_at_last_check = link->bytes_in;
-  timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);
-}
-
-void Engine::violation(Link* link, const char* reason) {
-  counters_.protocol_violations++;
-  link->condemned = true;
-  close_soon(link, std::string("protocol violation: ") + reason);
-}
-
-/// Ends a link at the end of this turn; from now on nothing is read from it or sent to it.
-void Engine::close_soon(Link* link, std::string reason) {
-  if (link->closing_soon) return;
-  link->closing_soon = true;
-  link->reason = std::move(reason);
-  closing_.push_back(link->handle);
-}
-
-void Engine::destroy_link(Link* link) {
-  counters_.links_closed++;
-  timers_.clear(&link->timer);
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->socket_fd(), nullptr);
-  if (link->doorbell_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->doorbell_fd(), nullptr);
-  if (link->upstream != UINT32_MAX) {
-    Upstream& upstream = upstreams_.at(link->upstream);
-    if (std::erase(upstream.links, link->handle) > 0) {
-      // A link that never opened or broke counts against its address; one that was drained does not.
-      if (!link->drain_then_close) {
-        const bool was_open = link->state == LinkState::kOpen;
-        if (!was_open) counters_.connect_failures++;
-        upstream_failed(link->upstream, link->reason, was_open ? now_ns_ - link->since_ns : 0);
-      }
-    }
-  }
-  while (link->up.head != kNoPending) lose_upstream(link, link->up.head);
-  while (link->down.head != kNoPending) {
-    const uint32_t slot = link->down.head;
-    cancel_upstream(slot);
-    close_pending(slot, Code::kCancelled);
-  }
-  for (uint32_t slot = 0; slot < parked_.capacity(); slot++) {
-    ParkedRequest& parked = parked_.at(slot);
-    if (!parked.live || !(parked.downstream == link->handle)) continue;
-    timers_.clear(&parked.timer);
-    parked_.remove(slot);
-  }
-  for (uint32_t round = 0; round < go_aways_.size(); round++) {
-    // A link that is gone sends no requests either.
-    if (link->go_away_rounds & (1u << round) && --go_aways_[round].waiting == 0) go_away_settled(round);
-  }
-  if (link->uid != UINT32_MAX && --links_of_uid_[link->uid] == 0) links_of_uid_.erase(link->uid);
-
-  LinkSlot& slot = links_[link->handle.slot];
-  const Handle handle = link->handle;
-  if (link->reported_up) {
-    down_unreported_.push_back({handle, link->reason});  // the slot is free again once this was told
-  } else {
-    std::erase(up_unreported_, handle);  // else links that come and go unheard would pile up in it
-    free_links_.push_back(handle.slot);
-  }
-  slot.link.reset();
-  slot.generation++;
-  live_links_--;
-}
-
-/// An upstream that no instance names any more: its link ends with its last request.
-void Engine::release_upstream(uint32_t slot) {
-  const std::vector<Handle> links = upstreams_.at(slot).links;
-  if (!upstreams_.release(slot)) return;
-  for (const Handle handle : links) {
-    Link* const link = find_link(handle);
-    if (link == nullptr) continue;
-    link->upstream = UINT32_MAX;
-    link->drain_then_close = true;
-    link->reason = "no instance is left behind this address";
-    touch(link);
   }
 }
 

@@ -10,7 +10,6 @@
 namespace ringside {
 
 namespace {
-constexpr uint8_t kMaxRepicks = 1;
 constexpr size_t kMaxStatusHeaderBytes = 1024;
 }  // namespace
 

@@ -15,7 +15,6 @@ constexpr std::string_view kControlService = "ringside.agent";
 // Which every agent answers to old callers itself (docs/legacy.md).
 constexpr std::string_view kLookupService = "/service/lookup";
 constexpr std::string_view kRegistrationService = "/service/moa-admin";
-constexpr uint8_t kMaxRepicks = 1;
 constexpr uint64_t kMaxUnreadBytes = 4 << 20;  // what else may wait in the mailbox: records, statistics, links
 }  // namespace
 

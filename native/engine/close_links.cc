@@ -1,0 +1,91 @@
+// How links end: silence, violations, and what becomes of everything that a link had to do with.
+#include <sys/epoll.h>
+
+#include "native/engine/engine.h"
+
+namespace ringside {
+
+void Engine::on_link_timer(Link* link) {
+  if (link->state == LinkState::kConnecting) {
+    close_soon(link, "connecting to " + link->peer + " took longer than timeouts.connectMs");
+    return;
+  }
+  if (link->state != LinkState::kOpen) {
+    close_soon(link, "the peer did not finish its handshake in time");
+    return;
+  }
+  constexpr uint8_t kSilentIntervals = 3;
+  if (link->bytes_in != link->bytes_in_at_last_check) {
+    link->silent_intervals = 0;
+  } else if (++link->silent_intervals >= kSilentIntervals) {
+    close_soon(link, "the peer has been silent for three keep-alive intervals");
+    return;
+  } else {
+    append_control(link, {.type = FrameType::kPing, .request_id = link->silent_intervals});
+  }
+  link->bytes_in_at_last_check = link->bytes_in;
+  timers_.set(&link->timer, now_ns_ + options_.keepalive_ms * kNsPerMs);
+}
+
+void Engine::violation(Link* link, const char* reason) {
+  counters_.protocol_violations++;
+  link->condemned = true;
+  close_soon(link, std::string("protocol violation: ") + reason);
+}
+
+/// Ends a link at the end of this turn; from now on nothing is read from it or sent to it.
+void Engine::close_soon(Link* link, std::string reason) {
+  if (link->closing_soon) return;
+  link->closing_soon = true;
+  link->reason = std::move(reason);
+  closing_.push_back(link->handle);
+}
+
+void Engine::destroy_link(Link* link) {
+  counters_.links_closed++;
+  timers_.clear(&link->timer);
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->socket_fd(), nullptr);
+  if (link->doorbell_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->doorbell_fd(), nullptr);
+  if (link->upstream != UINT32_MAX) {
+    Upstream& upstream = upstreams_.at(link->upstream);
+    if (std::erase(upstream.links, link->handle) > 0) {
+      // A link that never opened or broke counts against its address; one that was drained does not.
+      if (!link->drain_then_close) {
+        const bool was_open = link->state == LinkState::kOpen;
+        if (!was_open) counters_.connect_failures++;
+        upstream_failed(link->upstream, link->reason, was_open ? now_ns_ - link->since_ns : 0);
+      }
+    }
+  }
+  while (link->up.head != kNoPending) lose_upstream(link, link->up.head);
+  while (link->down.head != kNoPending) {
+    const uint32_t slot = link->down.head;
+    cancel_upstream(slot);
+    close_pending(slot, Code::kCancelled);
+  }
+  for (uint32_t slot = 0; slot < parked_.capacity(); slot++) {
+    ParkedRequest& parked = parked_.at(slot);
+    if (!parked.live || !(parked.downstream == link->handle)) continue;
+    timers_.clear(&parked.timer);
+    parked_.remove(slot);
+  }
+  for (uint32_t round = 0; round < go_aways_.size(); round++) {
+    // A link that is gone sends no requests either.
+    if (link->go_away_rounds & (1u << round) && --go_aways_[round].waiting == 0) go_away_settled(round);
+  }
+  if (link->uid != UINT32_MAX && --links_of_uid_[link->uid] == 0) links_of_uid_.erase(link->uid);
+
+  LinkSlot& slot = links_[link->handle.slot];
+  const Handle handle = link->handle;
+  if (link->reported_up) {
+    down_unreported_.push_back({handle, link->reason});  // the slot is free again once this was told
+  } else {
+    std::erase(up_unreported_, handle);  // else links that come and go unheard would pile up in it
+    free_links_.push_back(handle.slot);
+  }
+  slot.link.reset();
+  slot.generation++;
+  live_links_--;
+}
+
+}  // namespace ringside
