@@ -8,6 +8,7 @@
 #include "native/base/errno_text.h"
 #include "native/base/secret.h"
 #include "native/codec/mesh_header.h"
+#include "native/codec/mesh_patch.h"
 #include "native/engine/engine.h"
 #include "native/fd/scm_rights.h"
 #include "native/link/shm_link.h"
