@@ -138,6 +138,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool brings_descriptors = (data[2] & 1) != 0;
   const bool goes_silent = (data[2] & 2) != 0;
   const std::vector<uint8_t> bytes(data + 3, data + size);
+  // On TCP these speak the legacy protocol, which has no handshake.
+  if (entrance != kUnixApp && !bytes.empty() && bytes[0] != (kFrameMagic & 0xFF)) return 0;
   const int lowest_free = lowest_free_descriptor();
   {
     const UniqueFd peer(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
