@@ -55,12 +55,9 @@ void Engine::resolve_one(uint32_t slot, Resolve& verdict) {
   while (at < n) {
     Link* link = find_link(downstream);
     if (link == nullptr || link->closing_soon) return;
-    Frame frame;
-    frame.head = bytes + at;
-    decode_fixed(frame.head, &frame.fixed);
-    frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
-    frame.body = frame.head + frame.head_bytes;
-    frame.body_bytes = frame.fixed.body_bytes;
+    FixedPart fixed;
+    decode_fixed(bytes + at, &fixed);
+    Frame frame = frame_at(bytes + at, fixed);
     at += frame.bytes();
     if (frame.fixed.type == FrameType::kChunk) {
       on_chunk(link, frame);

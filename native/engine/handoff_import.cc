@@ -258,13 +258,10 @@ void Engine::resume_parked(const ParkedState& parked) {
   for (size_t at = 0; at < parked.frames.size();) {
     Link* link = find_link(Handle::unpack(parked.link));
     if (link == nullptr || link->closing_soon) return;
-    Frame frame;
+    FixedPart fixed;
     const char* problem = nullptr;
-    if (split_frame(bytes + at, parked.frames.size() - at, &frame.fixed, &problem) != Split::kFrame) return;
-    frame.head = bytes + at;
-    frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
-    frame.body = frame.head + frame.head_bytes;
-    frame.body_bytes = frame.fixed.body_bytes;
+    if (split_frame(bytes + at, parked.frames.size() - at, &fixed, &problem) != Split::kFrame) return;
+    Frame frame = frame_at(bytes + at, fixed);
     at += frame.bytes();
     if (frame.fixed.type == FrameType::kChunk) {
       on_chunk(link, frame);

@@ -9,9 +9,6 @@
 
 namespace ringside {
 
-namespace {
-}  // namespace
-
 void HandoffTaker::begin(const std::string& text) {
   uint32_t pid = 0;
   if (!socket_.peer_is_trusted(&pid)) {

@@ -196,14 +196,12 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
     return;
   }
   counters_.repicks++;
-  Frame frame;
-  frame.head = arena_.take(p.frame_bytes);
-  std::memcpy(frame.head, queued, p.frame_bytes);
-  patch_request_id(frame.head, p.downstream_id);
-  decode_fixed(frame.head, &frame.fixed);
-  frame.head_bytes = kFixedBytes + frame.fixed.header_bytes;
-  frame.body = frame.head + frame.head_bytes;
-  frame.body_bytes = frame.fixed.body_bytes;
+  uint8_t* const bytes = arena_.take(p.frame_bytes);
+  std::memcpy(bytes, queued, p.frame_bytes);
+  patch_request_id(bytes, p.downstream_id);
+  FixedPart fixed;
+  decode_fixed(bytes, &fixed);
+  Frame frame = frame_at(bytes, fixed);
   const Handle downstream = p.downstream;
   const FlowRef flow_ref = p.flow;
   const int64_t deadline_ns = p.timer.deadline_ns;

@@ -42,6 +42,17 @@ struct Frame {
   size_t bytes() const { return head_bytes + body_bytes; }
 };
 
+/// The whole frame that lies at `bytes`, whose fixed part was read.
+inline Frame frame_at(uint8_t* bytes, const FixedPart& fixed) {
+  Frame frame;
+  frame.fixed = fixed;
+  frame.head = bytes;
+  frame.head_bytes = kFixedBytes + fixed.header_bytes;
+  frame.body = bytes + frame.head_bytes;
+  frame.body_bytes = fixed.body_bytes;
+  return frame;
+}
+
 class Link;
 
 class FrameSink {

@@ -6,6 +6,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Metric } from 'prom-client';
 import { statusName } from '../base/status.js';
+import { TurnQueue } from '../base/turn-queue.js';
 import type {
   AgentView,
   ClusterView,
@@ -39,7 +40,7 @@ export class AgentMetrics {
   #asked = 0;
   #shown = 0;
   /** One text after another, since all write into the same metrics. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #queue = new TurnQueue();
 
   constructor(private readonly view: AgentView) {
     this.#defineRequests();
@@ -66,7 +67,7 @@ export class AgentMetrics {
       view.counters(),
       view.registry(),
     ]);
-    const text = this.#queue.then(() => {
+    return this.#queue.run(() => {
       // An older look after a newer one would read as if the flows had begun again.
       if (turn > this.#shown) {
         this.#shown = turn;
@@ -76,8 +77,6 @@ export class AgentMetrics {
       }
       return this.#registry.metrics();
     });
-    this.#queue = text.catch(() => undefined);
-    return text;
   }
 
   #defineRequests(): void {

@@ -19,6 +19,7 @@ import {
   oneOf,
   sizeBytes,
 } from './field.js';
+import type { Told } from './field.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -44,19 +45,23 @@ const ringBytes = z
   .max(64 * MIB)
   .refine((size) => (size & (size - 1)) === 0);
 
-const socket = z.strictObject({
-  path: field(
+/** A unix socket's path that has a default of its own. What a field means belongs to its schema, so each gets a new one. */
+const socketPath = (facts: Told) =>
+  field(
     path
       .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
       .nullable()
       .default(null),
     `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`,
-    {
-      means:
-        "Where the unix socket for the applications stands. Its directory is made if it is missing, for the agent's user only.",
-      defaultText: 'the default socket, where the SDK looks too',
-    },
-  ),
+    facts,
+  );
+
+const socket = z.strictObject({
+  path: socketPath({
+    means:
+      "Where the unix socket for the applications stands. Its directory is made if it is missing, for the agent's user only.",
+    defaultText: 'the default socket, where the SDK looks too',
+  }),
   mode: octalMode('0600', {
     means: 'Permission bits of the socket. With `group` set, "0660" lets that group in.',
   }),
@@ -278,19 +283,12 @@ const takeover = z.strictObject({
   enabled: flag(true, {
     means: 'Whether a new process may take over from this agent (`ringside agent --takeover`).',
   }),
-  path: field(
-    path
-      .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
-      .nullable()
-      .default(null),
-    `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`,
-    {
-      means:
-        'Where the new process finds the running one. The directory is made for this user only; it must not be visible to applications.',
-      defaultText:
-        "the socket's name in the directory beside that of the socket, with `-takeover` behind its name",
-    },
-  ),
+  path: socketPath({
+    means:
+      'Where the new process finds the running one. The directory is made for this user only; it must not be visible to applications.',
+    defaultText:
+      "the socket's name in the directory beside that of the socket, with `-takeover` behind its name",
+  }),
   deadlineMs: durationMs(100, 600_000, 30_000, {
     means: 'How long a new process may take to take over before it gives up.',
   }),

@@ -41,6 +41,11 @@ export function takesIn(wanted: string | undefined, own: string): boolean {
   return wanted === undefined || wanted === '' || wanted === '*' || wanted === own;
 }
 
+/** Orders by id, the same in every locale. */
+export function byId(a: { readonly id: string }, b: { readonly id: string }): number {
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
+
 /** The endpoints for a request, sorted by id; an instance of weight 0 takes no traffic. */
 export function endpointsOf(instances: readonly Candidate[], wanted: Wanted): Endpoint[] {
   return instances
@@ -52,5 +57,5 @@ export function endpointsOf(instances: readonly Candidate[], wanted: Wanted): En
       const protocol = wanted.protocols.find((ours) => protocols.includes(ours));
       return protocol === undefined ? [] : [{ id, host, port, weight, protocol }];
     })
-    .sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    .sort(byId);
 }

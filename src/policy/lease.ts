@@ -1,8 +1,9 @@
 /**
  * The arithmetic of leases: when an instance counts as gone, when its file may be removed, when to renew. Deadlines
  * lie on the reader's monotonic clock, so that a jump of the wall clock, forward or back, expires nothing: the wall
- * clock is asked only how old a lease was when it was first seen. Called by the embedded registry.
+ * clock is asked only how old a lease was when it was first seen. Called by the registries.
  */
+import { backoffMs } from './backoff.js';
 
 /** A lease as a reader sees it; all times on the reader's monotonic clock, in milliseconds. */
 export interface Lease {
@@ -55,7 +56,17 @@ export function isRemovable(lease: Lease, now: Now): boolean {
   return now.monotonicMs >= lease.deadlineMs + lease.leaseMs;
 }
 
-/** How long until the next renewal: up to a third of the lease, less a little at random so that owners spread out. */
+/**
+ * How long until a lease is renewed again, in milliseconds.
+ *
+ * @param failures renewals in a row that failed
+ */
+export function nextRenewalMs(leaseMs: number, failures: number, random: () => number): number {
+  if (failures === 0) return renewAfterMs(leaseMs, random);
+  return backoffMs(failures, { baseMs: leaseMs / 30, maxMs: leaseMs / 3 }, random);
+}
+
+/** How long until the next renewal after one that went well: up to a third of the lease, less a little at random so that owners spread out. */
 export function renewAfterMs(leaseMs: number, random: () => number): number {
   return (leaseMs / 3) * (0.8 + 0.2 * random());
 }

@@ -5,6 +5,7 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { MeshError } from '../base/errors.js';
 
 /** Longest service, group, ... in bytes of UTF-8; the wire format's limit for names. */
 const NAME_MAX_BYTES = 256;
@@ -77,4 +78,11 @@ export function parseInstance(value: unknown): { instance: Instance } | { wrong:
   Object.freeze(result.data.protocols);
   Object.freeze(result.data.metadata);
   return { instance: Object.freeze(result.data) };
+}
+
+/** {@link parseInstance} for what this agent itself registers. @throws {MeshError} saying what is wrong */
+export function validInstance(value: unknown): Instance {
+  const parsed = parseInstance(value);
+  if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
+  return parsed.instance;
 }

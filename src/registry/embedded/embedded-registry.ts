@@ -7,12 +7,14 @@
 import { watch as watchFiles } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { errorText, MeshError } from '../../base/errors.js';
+import { TurnQueue } from '../../base/turn-queue.js';
 import type { RegistryView } from '../../observe/agent-view.js';
-import { takesIn } from '../../policy/endpoints-of.js';
+import { byId } from '../../policy/endpoints-of.js';
 import { systemClock } from '../clock.js';
 import type { Clock } from '../clock.js';
-import { parseInstance } from '../instance.js';
+import { validInstance } from '../instance.js';
 import type { Instance } from '../instance.js';
+import { InstancesWatch } from '../instances-watch.js';
 import { ProblemBoard } from '../problem-board.js';
 import type { InstancesListener, Registration, Registry } from '../registry.js';
 import { DirectoryView } from './directory-view.js';
@@ -44,13 +46,6 @@ export interface EmbeddedRegistryOptions {
   random?: () => number;
 }
 
-interface Watch {
-  group: string | undefined;
-  listener: InstancesListener;
-  /** What the listener was told last; null: nothing yet. */
-  told: readonly Instance[] | null;
-}
-
 /**
  * Opens the registry. Resolves after the first look at the directory, also where that failed: then `problem` says
  * why, and it is tried again with each sweep.
@@ -72,14 +67,14 @@ export class EmbeddedRegistry implements Registry {
   readonly #view: DirectoryView;
   readonly #board: ProblemBoard;
   readonly #keepers = new Map<string, LeaseKeeper>();
-  readonly #watches = new Map<string, Set<Watch>>();
+  readonly #watches = new Map<string, Set<InstancesWatch>>();
   #changed = new Set<string>();
   #cancelGather: (() => void) | null = null;
   #cancelSweep: () => void = () => undefined;
   #watcher: FSWatcher | null = null;
   #watchedDirectory: string | null = null;
   /** Looks at the directory follow each other, never overlap. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #queue = new TurnQueue();
   #closed = false;
 
   constructor({ onProblem = () => undefined, ...options }: EmbeddedRegistryOptions) {
@@ -97,9 +92,7 @@ export class EmbeddedRegistry implements Registry {
 
   /** See {@link Registry.register}. */
   async register(claimed: Instance): Promise<Registration> {
-    const parsed = parseInstance(claimed);
-    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
-    const { instance } = parsed;
+    const instance = validInstance(claimed);
     if (this.#closed) throw new MeshError('UNAVAILABLE', 'the registry is closed', { mayHaveRun: false });
     const name = fileNameOf(instance);
     if (this.#keepers.has(name)) {
@@ -132,9 +125,9 @@ export class EmbeddedRegistry implements Registry {
       watches = new Set();
       this.#watches.set(service, watches);
     }
-    const watch: Watch = { group, listener, told: null };
+    const watch = new InstancesWatch(group, listener, this.#board);
     watches.add(watch);
-    if (this.#view.known) this.#tell(watch, this.#liveByService(new Set([service])).get(service) ?? []);
+    if (this.#view.known) watch.tell(this.#liveByService(new Set([service])).get(service) ?? []);
     return () => {
       watches.delete(watch);
       if (watches.size === 0 && this.#watches.get(service) === watches) this.#watches.delete(service);
@@ -144,7 +137,7 @@ export class EmbeddedRegistry implements Registry {
   /** See {@link Registry.view}. */
   view(): RegistryView {
     const told = [...this.#watches.values()].map((watches) => {
-      return Math.max(0, ...[...watches].map((watch) => watch.told?.length ?? 0));
+      return Math.max(0, ...[...watches].map((watch) => watch.toldCount));
     });
     return {
       kind: 'embedded',
@@ -162,7 +155,7 @@ export class EmbeddedRegistry implements Registry {
 
   /** Looks through the whole directory now instead of at the next sweep; what it finds has been told when it resolves. */
   refresh(): Promise<void> {
-    return this.#inTurn(() => this.#scan());
+    return this.#queue.run(() => this.#scan());
   }
 
   /** See {@link Registry.close}. */
@@ -173,7 +166,7 @@ export class EmbeddedRegistry implements Registry {
     this.#cancelGather?.();
     this.#watches.clear();
     await Promise.allSettled([...this.#keepers.values()].map((keeper) => keeper.deregister()));
-    await this.#queue;
+    await this.#queue.idle();
     this.#watcher?.close();
     this.#watcher = null;
   }
@@ -201,7 +194,7 @@ export class EmbeddedRegistry implements Registry {
   }
 
   #look(names: readonly string[]): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       await this.#view.look(names);
       this.#afterLook();
     });
@@ -214,7 +207,7 @@ export class EmbeddedRegistry implements Registry {
     if (!this.#view.known) return;
     const live = this.#liveByService(this.#watches);
     for (const [service, watches] of [...this.#watches]) {
-      for (const watch of [...watches]) if (watches.has(watch)) this.#tell(watch, live.get(service) ?? []);
+      for (const watch of [...watches]) if (watches.has(watch)) watch.tell(live.get(service) ?? []);
     }
   }
 
@@ -226,22 +219,8 @@ export class EmbeddedRegistry implements Registry {
       if (list) list.push(instance);
       else lists.set(instance.service, [instance]);
     }
-    for (const list of lists.values()) list.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    for (const list of lists.values()) list.sort(byId);
     return lists;
-  }
-
-  #tell(watch: Watch, all: readonly Instance[]): void {
-    const list = all.filter(({ group }) => takesIn(watch.group, group));
-    const { told } = watch;
-    if (told?.length === list.length && list.every((instance, i) => instance === told[i])) return;
-    watch.told = Object.freeze(list);
-    try {
-      watch.listener(watch.told);
-      this.#board.set('listener', null);
-    } catch (error) {
-      // One listener's fault must not keep the news from the others.
-      this.#board.set('listener', `a watcher of the registry failed: ${errorText(error)}`);
-    }
   }
 
   #watchDirectory(): void {
@@ -282,16 +261,12 @@ export class EmbeddedRegistry implements Registry {
   #scheduleSweep(): void {
     if (this.#closed) return;
     this.#cancelSweep = this.#options.clock.after(this.#options.sweepMs, () => {
-      void this.#inTurn(async () => {
-        await this.#scan();
-        await this.#view.sweep();
-      }).finally(() => this.#scheduleSweep());
+      void this.#queue
+        .run(async () => {
+          await this.#scan();
+          await this.#view.sweep();
+        })
+        .finally(() => this.#scheduleSweep());
     });
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
-    this.#queue = result.catch(() => undefined);
-    return result;
   }
 }

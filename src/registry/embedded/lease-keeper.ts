@@ -6,10 +6,10 @@
 import { lstat, mkdir, chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText, MeshError } from '../../base/errors.js';
-import { backoffMs } from '../../policy/backoff.js';
-import { renewAfterMs } from '../../policy/lease.js';
+import { TurnQueue } from '../../base/turn-queue.js';
+import { nextRenewalMs } from '../../policy/lease.js';
 import type { Clock } from '../clock.js';
-import { parseInstance } from '../instance.js';
+import { validInstance } from '../instance.js';
 import type { Instance } from '../instance.js';
 import type { InstanceChange, Registration } from '../registry.js';
 import {
@@ -54,7 +54,7 @@ export class LeaseKeeper implements Registration {
   #state: 'kept' | 'superseded' | 'ended' = 'kept';
   #cancelTimer: () => void = () => undefined;
   /** Everything that touches the file waits for what was asked before. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #queue = new TurnQueue();
 
   constructor(
     instance: Instance,
@@ -73,7 +73,7 @@ export class LeaseKeeper implements Registration {
   /** Writes the file for the first time. @throws {MeshError} if that fails; nothing is kept then. */
   async start(): Promise<void> {
     try {
-      await this.#inTurn(async () => {
+      await this.#queue.run(async () => {
         const rival = await this.#rival();
         if (rival)
           throw new MeshError('ALREADY_EXISTS', `${rival.id} has a newer registration`, {
@@ -91,11 +91,10 @@ export class LeaseKeeper implements Registration {
 
   /** See {@link Registration.update}. */
   async update(change: InstanceChange): Promise<void> {
-    const parsed = parseInstance({ ...this.#instance, ...change });
-    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
+    const valid = validInstance({ ...this.#instance, ...change });
     const { id, service, group, epoch } = this.#instance;
-    const instance = Object.freeze({ ...parsed.instance, id, service, group, epoch });
-    await this.#inTurn(async () => {
+    const instance = Object.freeze({ ...valid, id, service, group, epoch });
+    await this.#queue.run(async () => {
       if (this.#state !== 'kept') {
         throw new MeshError('FAILED_PRECONDITION', `${id} is not registered any more`, { mayHaveRun: false });
       }
@@ -113,7 +112,7 @@ export class LeaseKeeper implements Registration {
   /** See {@link Registration.deregister}. */
   async deregister(): Promise<void> {
     this.#cancelTimer();
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       if (this.#state === 'ended') return;
       const kept = this.#state === 'kept';
       this.#end();
@@ -137,7 +136,7 @@ export class LeaseKeeper implements Registration {
   }
 
   async #renewAndSchedule(): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       if (this.#state !== 'kept') return;
       try {
         await this.#renew();
@@ -208,10 +207,7 @@ export class LeaseKeeper implements Registration {
   #schedule(): void {
     if (this.#state !== 'kept') return;
     const { leaseMs, clock, random } = this.context;
-    const delayMs =
-      this.#failures === 0
-        ? renewAfterMs(leaseMs, random)
-        : backoffMs(this.#failures, { baseMs: leaseMs / 30, maxMs: leaseMs / 3 }, random);
+    const delayMs = nextRenewalMs(leaseMs, this.#failures, random);
     this.#cancelTimer();
     this.#cancelTimer = clock.after(delayMs, () => {
       this.#hurried = false;
@@ -224,12 +220,6 @@ export class LeaseKeeper implements Registration {
     this.#cancelTimer();
     this.context.problem(null);
     this.context.ended();
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
-    this.#queue = result.catch(() => undefined);
-    return result;
   }
 }
 

@@ -5,10 +5,10 @@
  * instance, from a process that took over, is left in peace.
  */
 import { MeshError } from '../../base/errors.js';
-import { backoffMs } from '../../policy/backoff.js';
-import { renewAfterMs } from '../../policy/lease.js';
+import { TurnQueue } from '../../base/turn-queue.js';
+import { nextRenewalMs } from '../../policy/lease.js';
 import type { Clock } from '../clock.js';
-import { parseInstance } from '../instance.js';
+import { validInstance } from '../instance.js';
 import type { Instance } from '../instance.js';
 import type { InstanceChange, Registration } from '../registry.js';
 import type { RedisClient } from './redis-client.js';
@@ -42,7 +42,7 @@ export class RedisLeaseKeeper implements Registration {
   #state: 'kept' | 'superseded' | 'ended' = 'kept';
   #cancelTimer: () => void = () => undefined;
   /** Everything that is asked of Redis waits for what was asked before. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #queue = new TurnQueue();
 
   constructor(
     instance: Instance,
@@ -74,14 +74,13 @@ export class RedisLeaseKeeper implements Registration {
 
   /** See {@link Registration.update}; where Redis cannot be reached, the next renewal writes the change. */
   async update(change: InstanceChange): Promise<void> {
-    const parsed = parseInstance({ ...this.#instance, ...change });
-    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
+    const valid = validInstance({ ...this.#instance, ...change });
     const { id, service, group, epoch } = this.#instance;
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       if (this.#state !== 'kept') {
         throw new MeshError('FAILED_PRECONDITION', `${id} is not registered any more`, { mayHaveRun: false });
       }
-      this.#instance = Object.freeze({ ...parsed.instance, id, service, group, epoch });
+      this.#instance = Object.freeze({ ...valid, id, service, group, epoch });
       this.#written = false;
       await this.#write();
     });
@@ -90,7 +89,7 @@ export class RedisLeaseKeeper implements Registration {
   /** See {@link Registration.deregister}. */
   async deregister(): Promise<void> {
     this.#cancelTimer();
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       if (this.#state === 'ended') return;
       const kept = this.#state === 'kept';
       this.#end();
@@ -100,7 +99,7 @@ export class RedisLeaseKeeper implements Registration {
   }
 
   async #renewAndSchedule(): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#queue.run(async () => {
       if (this.#state !== 'kept') return;
       try {
         if (this.#written) await this.#renew();
@@ -153,10 +152,7 @@ export class RedisLeaseKeeper implements Registration {
   #schedule(): void {
     if (this.#state !== 'kept') return;
     const { leaseMs, clock, random } = this.context;
-    const delayMs =
-      this.#failures === 0
-        ? renewAfterMs(leaseMs, random)
-        : backoffMs(this.#failures, { baseMs: leaseMs / 30, maxMs: leaseMs / 3 }, random);
+    const delayMs = nextRenewalMs(leaseMs, this.#failures, random);
     this.#cancelTimer();
     this.#cancelTimer = clock.after(delayMs, () => void this.#renewAndSchedule());
   }
@@ -166,11 +162,5 @@ export class RedisLeaseKeeper implements Registration {
     this.#cancelTimer();
     this.context.problem(null);
     this.context.ended();
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
-    this.#queue = result.catch(() => undefined);
-    return result;
   }
 }

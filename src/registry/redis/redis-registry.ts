@@ -3,15 +3,16 @@
  * follow those that they call. Leases end by Redis' own clock. Redis being down, slow, flushed or failing over empties
  * no list: the last good one serves on, from disk after a restart, and what vanishes all at once is held for a while.
  */
-import { errorText, MeshError } from '../../base/errors.js';
+import { MeshError } from '../../base/errors.js';
 import type { RegistryView } from '../../observe/agent-view.js';
-import { takesIn } from '../../policy/endpoints-of.js';
+import { byId } from '../../policy/endpoints-of.js';
 import { ProtectedList } from '../../policy/protection.js';
 import type { ProtectionBounds } from '../../policy/protection.js';
 import { systemClock } from '../clock.js';
 import type { Clock } from '../clock.js';
-import { parseInstance } from '../instance.js';
+import { validInstance } from '../instance.js';
 import type { Instance } from '../instance.js';
+import { InstancesWatch } from '../instances-watch.js';
 import { ProblemBoard } from '../problem-board.js';
 import type { InstancesListener, Registration, Registry } from '../registry.js';
 import { RedisLeaseKeeper } from './lease-keeper.js';
@@ -51,15 +52,8 @@ export interface RedisRegistryOptions {
 /** A service that nobody watches any more is followed on for so long: lookups ask for the same ones again and again. */
 const LINGER_MS = 60_000;
 
-interface Watch {
-  readonly group: string | undefined;
-  readonly listener: InstancesListener;
-  /** What the listener was told last; null: nothing yet. */
-  told: readonly Instance[] | null;
-}
-
 interface Watched {
-  readonly watches: Set<Watch>;
+  readonly watches: Set<InstancesWatch>;
   readonly protection: ProtectedList<Instance>;
   /** What serves now, sorted by id; null until it was read, or found on disk. */
   serving: readonly Instance[] | null;
@@ -138,9 +132,7 @@ export class RedisRegistry implements Registry {
 
   /** See {@link Registry.register}. */
   async register(claimed: Instance): Promise<Registration> {
-    const parsed = parseInstance(claimed);
-    if ('wrong' in parsed) throw new MeshError('INVALID_ARGUMENT', parsed.wrong, { mayHaveRun: false });
-    const { instance } = parsed;
+    const instance = validInstance(claimed);
     if (this.#closed) throw new MeshError('UNAVAILABLE', 'the registry is closed', { mayHaveRun: false });
     const name = `${instance.service}\n${instance.id}`;
     if (this.#keepers.has(name)) {
@@ -161,9 +153,9 @@ export class RedisRegistry implements Registry {
   watch(service: string, group: string | undefined, listener: InstancesListener): () => void {
     const watched = this.#watched.get(service) ?? this.#begin(service);
     if (watched.watches.size === 0 && watched.serving !== null) watched.cancelPlan();
-    const watch: Watch = { group, listener, told: null };
+    const watch = new InstancesWatch(group, listener, this.#board);
     watched.watches.add(watch);
-    this.#tell(watch, watched.serving);
+    if (watched.serving !== null) watch.tell(watched.serving);
     return () => {
       watched.watches.delete(watch);
       if (watched.watches.size > 0 || this.#watched.get(service) !== watched) return;
@@ -231,10 +223,10 @@ export class RedisRegistry implements Registry {
   #serveOld(service: string, watched: Watched): void {
     const old = this.#cached.get(service);
     if (old === undefined || watched.serving !== null) return;
-    watched.protection.update(byId(old), () => false, this.#clock.monotonicMs());
+    watched.protection.update(mapById(old), () => false, this.#clock.monotonicMs());
     watched.serving = old;
     watched.fromDisk = true;
-    for (const watch of [...watched.watches]) this.#tell(watch, old);
+    for (const watch of [...watched.watches]) watch.tell(old);
   }
 
   #end(service: string, watched: Watched): void {
@@ -265,29 +257,14 @@ export class RedisRegistry implements Registry {
     const online = list === undefined ? all : all.filter(({ id }) => !list.isOffline(id));
     // A watcher that takes everybody out is wrong whatever it saw.
     const serving = online.length > 0 ? online : all;
-    serving.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    serving.sort(byId);
     watched.serving = Object.freeze(serving);
     this.#cached.delete(service);
     this.#cacheWriter?.changed();
     for (const watch of [...watched.watches]) {
-      if (watched.watches.has(watch)) this.#tell(watch, watched.serving);
+      if (watched.watches.has(watch)) watch.tell(watched.serving);
     }
     this.#boundInstances();
-  }
-
-  #tell(watch: Watch, all: readonly Instance[] | null): void {
-    if (all === null) return;
-    const list = all.filter(({ group }) => takesIn(watch.group, group));
-    const { told } = watch;
-    if (told?.length === list.length && list.every((instance, i) => instance === told[i])) return;
-    watch.told = Object.freeze(list);
-    try {
-      watch.listener(watch.told);
-      this.#board.set('listener', null);
-    } catch (error) {
-      // One listener's fault must not keep the news from the others.
-      this.#board.set('listener', `a watcher of the registry failed: ${errorText(error)}`);
-    }
   }
 
   #boundInstances(): void {
@@ -340,6 +317,6 @@ export class RedisRegistry implements Registry {
   }
 }
 
-function byId(instances: readonly Instance[]): Map<string, Instance> {
+function mapById(instances: readonly Instance[]): Map<string, Instance> {
   return new Map(instances.map((instance) => [instance.id, instance]));
 }
