@@ -65,7 +65,7 @@ void flows() {
     view.service = services[which / kMethods];
     view.method = methods[which % kMethods];
     const FlowLookup found = table.lookup(Direction::kOutbound, view, nullptr, 0);
-    return found.flow != nullptr ? 1 + found.flow->action.cluster : 0;
+    return found.flow != nullptr ? 1 + found.flow->cluster : 0;
   };
   measure("flow lookup, 100,000 flows, uniform keys", [&](uint32_t) { return look_up(random.below(kServices * kMethods)); });
   measure("flow lookup, 100,000 flows, the same 16 keys", [&](uint32_t i) { return look_up((i & 15) * 6001); });

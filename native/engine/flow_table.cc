@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
-#include "native/base/bytes.h"
 #include "native/engine/hash.h"
 
 namespace ringside {
 
-void FlowTable::Index::init(uint32_t entries) {
-  buckets.resize(std::bit_ceil(std::max<size_t>(16, size_t{entries} * 2)));
+void FlowTable::Index::init(size_t entries) {
+  buckets.resize(std::bit_ceil(std::max<size_t>(16, entries * 2)));
   mask = static_cast<uint32_t>(buckets.size() - 1);
 }
 
@@ -23,12 +23,24 @@ uint32_t FlowTable::Index::find(uint32_t hash, Same same) const {
 }
 
 void FlowTable::Index::insert(uint32_t hash, uint32_t index) {
+  if (++used * size_t{2} > buckets.size()) {
+    const std::vector<Bucket> before = std::exchange(buckets, {});
+    init(before.size());
+    for (const Bucket& bucket : before) {
+      if (bucket.index != kFree) place(bucket.hash, bucket.index);
+    }
+  }
+  place(hash, index);
+}
+
+void FlowTable::Index::place(uint32_t hash, uint32_t index) {
   uint32_t at = hash & mask;
   while (buckets[at].index != kFree) at = (at + 1) & mask;
   buckets[at] = {hash, index};
 }
 
 void FlowTable::Index::erase(uint32_t hash, uint32_t index) {
+  used--;
   uint32_t hole = hash & mask;
   while (buckets[hole].index != index) hole = (hole + 1) & mask;
   // Linear probing without tombstones: whatever stands behind the hole and may move into it, does.
@@ -43,9 +55,11 @@ void FlowTable::Index::erase(uint32_t hash, uint32_t index) {
 }
 
 FlowTable::FlowTable(uint32_t max_flows, uint64_t seed) : max_flows_(max_flows), seed_(seed) {
-  service_index_.init(max_flows);
+  service_index_.init(0);  // mostly few: they lie close then
   flow_index_.init(max_flows);
-  flows_.reserve(max_flows);  // pages come with use; growing in the midst of traffic would move everything
+  // Pages come with use; growing in the midst of traffic would move everything.
+  flows_.reserve(max_flows);
+  details_.reserve(max_flows);
 }
 
 uint32_t FlowTable::hash(std::string_view key) const { return static_cast<uint32_t>(hash_bytes(key, seed_)); }
@@ -139,18 +153,22 @@ bool FlowTable::set_flow(Direction direction, std::string_view name, const std::
   if (slot == kFree) {
     slot = take_flow_slot();
     Flow& flow = flows_[slot];
-    const uint32_t generation = flow.generation + 1;
-    flow = Flow{};
-    flow.generation = generation;
+    flow.generation++;
     flow.key.assign(scratch_);
-    flow.service = service_slot;
-    flow.service_bytes = static_cast<uint16_t>(name.size());
     flow.live = true;
+    details_[slot] = FlowDetail{};
+    details_[slot].service = service_slot;
     flow_index_.insert(hash(scratch_), slot);
     live_flows_++;
   }
-  flows_[slot].action = std::move(action);
-  flows_[slot].used = true;
+  Flow& flow = flows_[slot];
+  flow.kind = action.kind;
+  flow.upcall = action.upcall;
+  flow.cluster = action.cluster;
+  flow.timeout_ms = action.timeout_ms;
+  flow.used = true;
+  details_[slot].code = action.code;
+  details_[slot].text = std::move(action.text);
   return true;
 }
 
@@ -162,6 +180,7 @@ uint32_t FlowTable::take_flow_slot() {
   }
   if (flows_.size() < max_flows_) {
     flows_.emplace_back();
+    details_.emplace_back();
     return static_cast<uint32_t>(flows_.size() - 1);
   }
   for (;;) {  // ends: one round clears every mark
@@ -183,7 +202,7 @@ void FlowTable::erase_flow(uint32_t slot) {
   flow.live = false;
   flow.generation++;
   flow.key.clear();
-  flow.latency.reset();
+  details_[slot] = FlowDetail{};
   free_flows_.push_back(slot);
   live_flows_--;
 }
@@ -200,7 +219,7 @@ void FlowTable::remove_service(Direction direction, std::string_view name) {
   const uint32_t service_slot = find_service(prefix);
   if (service_slot == kFree) return;
   for (uint32_t slot = 0; slot < flows_.size(); slot++) {
-    if (flows_[slot].live && flows_[slot].service == service_slot) erase_flow(slot);
+    if (flows_[slot].live && details_[slot].service == service_slot) erase_flow(slot);
   }
   erase_service(service_slot);
 }

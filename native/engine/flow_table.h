@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "native/base/bytes.h"
 #include "native/base/status.h"
 #include "native/codec/mesh_header.h"
 #include "native/engine/inline_key.h"
@@ -38,24 +39,36 @@ struct FlowAction {
   std::string text;
 };
 
-/// What a lookup touches stands in the first cache line: among many flows each line is a miss.
+/// What a forwarded request needs of its flow: one cache line. Among many flows each line more is a miss, and lines that lie close keep
+/// the table within the reach of the page tables' cache.
 struct alignas(64) Flow {
   InlineKey key;
   uint32_t generation = 0;
+  uint32_t cluster = 0;
+  uint32_t timeout_ms = 0;
+  FlowAction::Kind kind = FlowAction::Kind::kForward;
+  bool upcall = false;
   bool live = false;
   bool used = false;  // since the clock hand passed
-  uint16_t service_bytes = 0;  // length of the service's name in the key
-  uint32_t service = 0;        // slot in the table of services
 
-  FlowAction action;
+  Direction direction() const { return static_cast<Direction>(key.view()[0]); }
+  std::string_view service_name() const { return key.view().substr(kKeyPrefixBytes, service_bytes()); }
+  /// The values of the spec's attributes, each behind its u32 length.
+  std::string_view key_values() const { return key.view().substr(kKeyPrefixBytes + service_bytes()); }
+
+ private:
+  size_t service_bytes() const { return load_u16(reinterpret_cast<const uint8_t*>(key.view().data()) + 1); }
+};
+static_assert(sizeof(Flow) == 64);
+
+/// What else is known of a flow: its account, and what a refused request is told.
+struct FlowDetail {
+  uint32_t service = 0;  // slot in the table of services
+  Code code = Code::kOk;
+  std::string text;
   uint64_t requests = 0;
   std::array<uint64_t, kMaxCode + 1> by_status{};
   std::unique_ptr<Sketch> latency;  // allocated with the first sample
-
-  Direction direction() const { return static_cast<Direction>(key.view()[0]); }
-  std::string_view service_name() const { return key.view().substr(kKeyPrefixBytes, service_bytes); }
-  /// The values of the spec's attributes, each behind its u32 length.
-  std::string_view key_values() const { return key.view().substr(kKeyPrefixBytes + service_bytes); }
 };
 
 struct FlowRef {
@@ -101,7 +114,10 @@ class FlowTable {
   uint32_t capacity() const { return max_flows_; }
   uint64_t evictions() const { return evictions_; }
 
-  const KeySpec& spec_of(const Flow& flow) const { return services_[flow.service].spec; }
+  /// `flow` is one of this table's.
+  FlowDetail& detail(const Flow& flow) { return details_[slot_of(flow)]; }
+  const FlowDetail& detail(const Flow& flow) const { return details_[slot_of(flow)]; }
+  const KeySpec& spec_of(const Flow& flow) const { return services_[detail(flow).service].spec; }
 
   template <typename Visit>
   void for_each(Visit visit) const {
@@ -124,13 +140,17 @@ class FlowTable {
   struct Index {
     std::vector<Bucket> buckets;
     uint32_t mask = 0;
-    void init(uint32_t entries);
+    uint32_t used = 0;
+    void init(size_t entries);
     template <typename Same>
     uint32_t find(uint32_t hash, Same same) const;
+    /// Grows when half of the buckets would be taken.
     void insert(uint32_t hash, uint32_t index);
+    void place(uint32_t hash, uint32_t index);
     void erase(uint32_t hash, uint32_t index);
   };
 
+  size_t slot_of(const Flow& flow) const { return static_cast<size_t>(&flow - flows_.data()); }
   uint32_t hash(std::string_view key) const;
   uint32_t find_service(std::string_view key) const;
   uint32_t find_flow(std::string_view key) const;
@@ -143,6 +163,7 @@ class FlowTable {
   uint64_t seed_;
   std::vector<Service> services_;
   std::vector<Flow> flows_;
+  std::vector<FlowDetail> details_;  // under the slots of flows_
   std::vector<uint32_t> free_services_;
   std::vector<uint32_t> free_flows_;
   Index service_index_;

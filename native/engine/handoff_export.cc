@@ -27,17 +27,17 @@ std::vector<StreamedBodyState> state_of(const BodyStream& stream) {
   return {{stream.left_bytes, stream.allowance_bytes, stream.held_credit_bytes}};
 }
 
-FlowState state_of(const Flow& flow) {
+FlowState state_of(const Flow& flow, const FlowDetail& detail) {
   FlowState state;
   state.key = flow.key.view();
-  state.requests = flow.requests;
-  state.by_status.assign(flow.by_status.begin(), flow.by_status.end());
-  for (uint32_t i = 0; flow.latency && i < Sketch::kBuckets; i++) {
-    if (flow.latency->at(i) == 0) continue;
+  state.requests = detail.requests;
+  state.by_status.assign(detail.by_status.begin(), detail.by_status.end());
+  for (uint32_t i = 0; detail.latency && i < Sketch::kBuckets; i++) {
+    if (detail.latency->at(i) == 0) continue;
     state.buckets.push_back(i);
-    state.buckets.push_back(flow.latency->at(i));
+    state.buckets.push_back(detail.latency->at(i));
   }
-  state.latency_sum_us = flow.latency ? flow.latency->sum_us() : 0;
+  state.latency_sum_us = detail.latency ? detail.latency->sum_us() : 0;
   return state;
 }
 
@@ -121,7 +121,7 @@ EngineState Engine::export_state() {
   }
   std::unordered_map<const Flow*, uint32_t> flow_places;
   flows_.for_each([&](const Flow& flow) {
-    state.flows.push_back(state_of(flow));
+    state.flows.push_back(state_of(flow, flows_.detail(flow)));
     flow_places.emplace(&flow, static_cast<uint32_t>(state.flows.size()));
   });
   clusters_.for_each_instance([&](const Instance& instance) {

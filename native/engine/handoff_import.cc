@@ -177,17 +177,18 @@ void Engine::import_accounts(const EngineState& state) {
   for (size_t i = 0; i < std::min(counters.size(), state.counters.size()); i++) counters[i] += state.counters[i];
   counters_ = std::bit_cast<EngineCounters>(counters);
   for (const FlowState& moved : state.flows) {
-    Flow* flow = flows_.get(flows_.find(moved.key));
+    const Flow* flow = flows_.get(flows_.find(moved.key));
     if (flow == nullptr) continue;
-    flow->requests += moved.requests;
-    for (size_t i = 0; i < std::min(flow->by_status.size(), moved.by_status.size()); i++) flow->by_status[i] += moved.by_status[i];
+    FlowDetail& detail = flows_.detail(*flow);
+    detail.requests += moved.requests;
+    for (size_t i = 0; i < std::min(detail.by_status.size(), moved.by_status.size()); i++) detail.by_status[i] += moved.by_status[i];
     if (moved.buckets.empty()) continue;
-    if (!flow->latency) flow->latency = std::make_unique<Sketch>();
+    if (!detail.latency) detail.latency = std::make_unique<Sketch>();
     for (size_t i = 0; i + 1 < moved.buckets.size(); i += 2) {
       if (moved.buckets[i] >= Sketch::kBuckets) continue;
-      flow->latency->add_bucket(static_cast<uint32_t>(moved.buckets[i]), static_cast<uint32_t>(moved.buckets[i + 1]));
+      detail.latency->add_bucket(static_cast<uint32_t>(moved.buckets[i]), static_cast<uint32_t>(moved.buckets[i + 1]));
     }
-    flow->latency->add_sum_us(moved.latency_sum_us);
+    detail.latency->add_sum_us(moved.latency_sum_us);
   }
   for (const InstanceState& moved : state.instances) {
     const uint32_t slot = clusters_.find_instance(moved.id);

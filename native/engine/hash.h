@@ -20,8 +20,15 @@ inline uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {
   size_t n = bytes.size();
   uint64_t h = seed ^ (n * 0x9E3779B97F4A7C15ull);
   for (; n >= 8; p += 8, n -= 8) h = fold_multiply(h ^ load_u64(p), 0xD6E8FEB86659FD93ull ^ seed);
+  // The rest in whole loads: some bytes may be taken twice, which hurts nothing since the length is mixed in.
   uint64_t tail = 0;
-  for (size_t i = 0; i < n; i++) tail |= uint64_t{p[i]} << (8 * i);
+  if (bytes.size() >= 8) {
+    tail = load_u64(p + n - 8);
+  } else if (n >= 4) {
+    tail = load_u32(p) | uint64_t{load_u32(p + n - 4)} << 32;
+  } else if (n > 0) {
+    tail = uint64_t{p[0]} | uint64_t{p[n / 2]} << 8 | uint64_t{p[n - 1]} << 16;
+  }
   h = fold_multiply(h ^ tail, 0xA0761D6478BD642Full);
   return fold_multiply(h, 0xE7037ED1A0B428DBull ^ seed);
 }

@@ -252,6 +252,7 @@ void Engine::report_stats(uint32_t id) {
     uint32_t flow_count = 0;
     flows_.for_each([&](const Flow& flow) {
       flow_count++;
+      const FlowDetail& detail = flows_.detail(flow);
       const KeySpec& spec = flows_.spec_of(flow);
       out.u8(static_cast<uint8_t>(flow.direction()));
       out.bytes(flow.service_name());
@@ -259,19 +260,19 @@ void Engine::report_stats(uint32_t id) {
       out.u8(static_cast<uint8_t>(spec.attachments.size()));
       for (const std::string& name : spec.attachments) out.bytes(name);
       out.bytes(flow.key_values());
-      out.u8(static_cast<uint8_t>(flow.action.kind));
-      out.u8(flow.action.upcall ? 1 : 0);
-      out.u32(flow.action.cluster);
-      out.u64(flow.requests);
-      for (const uint64_t status : flow.by_status) out.u64(status);
-      out.f64(flow.latency ? flow.latency->sum_us() : 0);
+      out.u8(static_cast<uint8_t>(flow.kind));
+      out.u8(flow.upcall ? 1 : 0);
+      out.u32(flow.cluster);
+      out.u64(detail.requests);
+      for (const uint64_t status : detail.by_status) out.u64(status);
+      out.f64(detail.latency ? detail.latency->sum_us() : 0);
       const size_t buckets_at = out.hold_u32();
       uint32_t buckets = 0;
-      for (uint32_t i = 0; flow.latency && i < Sketch::kBuckets; i++) {
-        if (flow.latency->at(i) == 0) continue;
+      for (uint32_t i = 0; detail.latency && i < Sketch::kBuckets; i++) {
+        if (detail.latency->at(i) == 0) continue;
         buckets++;
         out.u16(static_cast<uint16_t>(i));
-        out.u32(flow.latency->at(i));
+        out.u32(detail.latency->at(i));
       }
       out.fill_u32(buckets_at, buckets);
     });

@@ -166,11 +166,12 @@ void Engine::close_pending(uint32_t slot, Code code) {
 }
 
 void Engine::count(FlowRef ref, uint8_t status, int64_t latency_ns) {
-  Flow* flow = flows_.get(ref);
+  const Flow* flow = flows_.get(ref);
   if (flow == nullptr) return;
-  flow->by_status[std::min(status, kMaxCode)]++;
-  if (!flow->latency) flow->latency = std::make_unique<Sketch>();
-  flow->latency->add_ns(latency_ns);
+  FlowDetail& detail = flows_.detail(*flow);
+  detail.by_status[std::min(status, kMaxCode)]++;
+  if (!detail.latency) detail.latency = std::make_unique<Sketch>();
+  detail.latency->add_ns(latency_ns);
 }
 
 void Engine::cancel_upstream(uint32_t slot) {

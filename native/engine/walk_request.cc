@@ -87,17 +87,18 @@ void Engine::route(Link* link, Frame& frame, Direction direction, const HeaderVi
     return;
   }
   if (!again) counters_.flow_hits++;
-  Flow& flow = *found.flow;
-  flow.requests++;
-  const int64_t deadline_ns = deadline_of(frame, flow.action.timeout_ms, arrived_ns);
-  if (flow.action.upcall) {
+  const Flow& flow = *found.flow;
+  FlowDetail& detail = flows_.detail(flow);
+  detail.requests++;
+  const int64_t deadline_ns = deadline_of(frame, flow.timeout_ms, arrived_ns);
+  if (flow.upcall) {
     park(link, frame, direction, UpcallKind::kFilter, {}, found.ref, deadline_ns);
-  } else if (flow.action.kind == FlowAction::Kind::kReject) {
+  } else if (flow.kind == FlowAction::Kind::kReject) {
     counters_.rejected++;
-    count(found.ref, static_cast<uint8_t>(flow.action.code), now_ns_ - arrived_ns);
-    reply_to_request(link->handle, id, type, {flow.action.code, flow.action.text, true});
+    count(found.ref, static_cast<uint8_t>(detail.code), now_ns_ - arrived_ns);
+    reply_to_request(link->handle, id, type, {detail.code, detail.text, true});
   } else {
-    forward(link->handle, frame, found.ref, flow.action.cluster, deadline_ns, arrived_ns, 0);
+    forward(link->handle, frame, found.ref, flow.cluster, deadline_ns, arrived_ns, 0);
   }
 }
 

@@ -33,7 +33,7 @@ Found look_up(FlowTable& table, const HeaderFields& fields, Direction direction 
   const FlowLookup found = table.lookup(direction, view, bytes, header.size());
   Found out;
   out.flow = found.flow != nullptr;
-  out.cluster = found.flow != nullptr ? found.flow->action.cluster : 0;
+  out.cluster = found.flow != nullptr ? found.flow->cluster : 0;
   out.ref = found.ref;
   out.miss_key = found.miss_key;
   return out;
@@ -128,11 +128,11 @@ TEST(FlowTable, ReplacingAFlowKeepsItsCountersAndReference) {
   ASSERT_TRUE(table.set_service(kOut, "s", {}));
   ASSERT_TRUE(set_flow(table, {.service = "s"}, 1));
   const FlowRef ref = look_up(table, {.service = "s"}).ref;
-  table.get(ref)->requests = 5;
+  table.detail(*table.get(ref)).requests = 5;
   ASSERT_TRUE(set_flow(table, {.service = "s"}, 2));
   ASSERT_NE(table.get(ref), nullptr);
-  EXPECT_EQ(table.get(ref)->requests, 5u);
-  EXPECT_EQ(table.get(ref)->action.cluster, 2u);
+  EXPECT_EQ(table.detail(*table.get(ref)).requests, 5u);
+  EXPECT_EQ(table.get(ref)->cluster, 2u);
   EXPECT_EQ(table.get(ref)->service_name(), "s");
   EXPECT_EQ(table.size(), 1u);
 }
@@ -148,7 +148,7 @@ TEST(FlowTable, AFullTableForgetsWhatWasNotUsedSinceTheHandPassed) {
   EXPECT_EQ(table.evictions(), 1u);
   std::vector<uint32_t> left;
   table.for_each([&](const Flow& flow) {
-    if (flow.action.cluster != 100) left.push_back(flow.action.cluster);
+    if (flow.cluster != 100) left.push_back(flow.cluster);
   });
   ASSERT_EQ(left.size(), kFlows - 1);
   std::set<uint32_t> used{100};
@@ -158,7 +158,7 @@ TEST(FlowTable, AFullTableForgetsWhatWasNotUsedSinceTheHandPassed) {
   }
   for (uint32_t i = 0; i < kFlows - used.size(); i++) ASSERT_TRUE(set_flow(table, method(200 + i), 200 + i));
   std::set<uint32_t> kept;
-  table.for_each([&](const Flow& flow) { kept.insert(flow.action.cluster); });
+  table.for_each([&](const Flow& flow) { kept.insert(flow.cluster); });
   EXPECT_EQ(table.size(), kFlows);
   for (const uint32_t i : used) EXPECT_TRUE(kept.contains(i)) << i;
   EXPECT_EQ(table.evictions(), 1 + kFlows - used.size());
@@ -173,7 +173,7 @@ TEST(FlowTable, AnEvictedFlowsReferenceIsStaleAlsoWhenItsSlotIsInUseAgain) {
   EXPECT_EQ(table.get(old), nullptr);
   EXPECT_EQ(table.get(FlowRef{}), nullptr);
   EXPECT_EQ(look_up(table, {.service = "s", .method = "b"}).ref.slot, old.slot);
-  EXPECT_EQ(table.get(look_up(table, {.service = "s", .method = "b"}).ref)->requests, 0u);
+  EXPECT_EQ(table.detail(*table.get(look_up(table, {.service = "s", .method = "b"}).ref)).requests, 0u);
 }
 
 TEST(FlowTable, RemovingAServiceOrChangingItsSpecDropsItsFlowsOnly) {
@@ -270,7 +270,7 @@ TEST(FlowTable, RandomChangesAgreeWithAMap) {
         if (!expected) break;
         Model& model = services[service][method];
         ASSERT_EQ(found.cluster, model.cluster);
-        ASSERT_EQ(table.get(found.ref)->requests++, model.requests++);
+        ASSERT_EQ(table.detail(*table.get(found.ref)).requests++, model.requests++);
       }
     }
     ASSERT_EQ(table.size(), flows);
