@@ -1,14 +1,14 @@
 /**
- * Writes the table of docs/configuration.md from the schema. A test compares the document with it; run that test
- * with UPDATE_DOCS=1 to bring the document up to date.
+ * Writes the table of fields of a document (docs/configuration.md, docs/ops.md) from a schema. A test compares the
+ * document with it; run that test with UPDATE_DOCS=1 to bring the document up to date.
  */
-import { configSchema } from './schema.js';
+import type { z } from 'zod';
 import { allFields, valueAt } from './schema-walk.js';
 
 /** A Markdown table of every field: default, what is allowed, when a change takes effect, meaning. */
-export function describeConfig(): string {
-  const defaults = configSchema.parse({});
-  const rows = allFields().map(({ path, facts }) => {
+export function describeConfig(schema: z.ZodType): string {
+  const defaults = schema.parse({});
+  const rows = allFields(schema).map(({ path, facts }) => {
     const byDefault = facts.defaultText ?? `\`${JSON.stringify(valueAt(defaults, path))}\``;
     const change = facts.restart ? 'restart' : 'at once';
     return `| \`${path.join('.')}\` | ${byDefault} | ${facts.allowed} | ${change} | ${facts.means} |`;

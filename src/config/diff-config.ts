@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { AgentConfig } from './resolve-config.js';
+import { configSchema } from './schema.js';
 import { allFields, valueAt } from './schema-walk.js';
 
 /** Paths of fields, such as `inbound.port`, in the schema's order. */
@@ -17,7 +18,7 @@ export interface ConfigDifference {
 /** Compares two configurations. */
 export function diffConfig(before: AgentConfig, after: AgentConfig): ConfigDifference {
   const difference: ConfigDifference = { live: [], restart: [] };
-  for (const { path, facts } of allFields()) {
+  for (const { path, facts } of allFields(configSchema)) {
     if (isDeepStrictEqual(valueAt(before, path), valueAt(after, path))) continue;
     (facts.restart ? difference.restart : difference.live).push(path.join('.'));
   }

@@ -8,7 +8,8 @@ import { watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { errorText } from '../base/errors.js';
-import { parseAgentConfig, readConfigText } from './load-config.js';
+import { readConfigText } from './check-document.js';
+import { parseAgentConfig } from './load-config.js';
 import { thisMachine } from './resolve-config.js';
 import type { AgentConfig, Machine } from './resolve-config.js';
 
