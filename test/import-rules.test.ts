@@ -36,7 +36,15 @@ const heights: Record<string, number> = {
   watcher: 2,
   handoff: 2,
   admin: 3,
+  ops: 3,
+  rollout: 3,
   cli: 4,
+};
+
+/** What the processes that never load the addon may import; nothing here knows of it. */
+const withoutAddon: Record<string, readonly string[]> = {
+  ops: ['base', 'config', 'policy', 'observe', 'admin'],
+  rollout: ['base', 'config', 'policy', 'observe', 'ops'],
 };
 
 interface Import {
@@ -77,6 +85,7 @@ function problemOf(one: Import): string | undefined {
   if (one.from === 'index')
     return to === 'cli' || to === 'admin' ? `the public API does not export ${to}` : undefined;
   if (to === 'index') return 'nothing inside src/ imports the public API';
+  if (withoutAddon[one.from]?.includes(to) === false) return `${one.from} may not import ${to}`;
   const fromHeight = heights[one.from];
   const toHeight = heights[to];
   if (fromHeight === undefined) return `${one.from} has no place in the order of folders`;
@@ -195,6 +204,8 @@ describe('the rules themselves', () => {
     ['src/agent/a.ts', "export * from '../admin/x.js';"],
     ['src/agent/a.ts', "import { x } from '../index.js';"],
     ['src/agent/deep/a.ts', "import { x } from '../../../test/x.js';"],
+    ['src/ops/a.ts', "import { x } from '../native/engine.js';"],
+    ['src/rollout/a.ts', "import { x } from '../sdk/x.js';"],
     ['src/elsewhere/a.ts', "import { x } from '../base/x.js';"],
   ])('refuse in %s: %s', (file, source) => {
     expect(problem(file, source)).toEqual(expect.any(String));

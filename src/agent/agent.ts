@@ -31,6 +31,15 @@ import { Upcalls } from './upcalls.js';
 const recordsPerSecond = 20;
 const goAwayTimeoutMs = 2_000;
 
+/** What a takeover moved. */
+export interface TookOver {
+  /** How long nothing was read, in microseconds. */
+  readonly freezeUs: number;
+  readonly links: number;
+  readonly pending: number;
+  readonly parked: number;
+}
+
 /** The ports an agent really listens on. */
 export interface AgentPorts {
   readonly inbound: number;
@@ -53,6 +62,7 @@ export class Agent {
   #legacyDirectory!: LegacyDirectory;
   #upcalls!: Upcalls;
   #ports!: AgentPorts;
+  #tookOver: TookOver | undefined;
   #control!: Control;
   #appListeners: Pick<EngineListener, 'id'>[] = [];
   /** Sockets in the file system that go with this agent. */
@@ -126,6 +136,10 @@ export class Agent {
   }
   get ports(): AgentPorts {
     return this.#ports;
+  }
+  /** What moved, if this agent took over from another process. */
+  get tookOver(): TookOver | undefined {
+    return this.#tookOver;
   }
 
   /** Whether this agent should get traffic. */
@@ -352,8 +366,9 @@ export class Agent {
     }
     await this.#inbound.confirm(new Set(taken.links));
     const { freezeUs, links, pending, parked } = taken;
+    this.#tookOver = { freezeUs, links: links.length, pending, parked };
     this.log.info(
-      { freezeUs, links: links.length, pending, parked, socket: socket.path, ...this.#ports },
+      { ...this.#tookOver, socket: socket.path, ...this.#ports },
       'took over; the agent is ready',
     );
   }

@@ -9,6 +9,7 @@ import type { AgentCommandOptions } from './run-agent.js';
 import type { DemoOptions } from './demo/run-demo.js';
 import type { DoctorCommandOptions } from './doctor/run-doctor.js';
 import type { CallCommandOptions } from './run-call.js';
+import type { OpsCommandOptions } from './run-ops.js';
 import type { ServeEchoOptions } from './run-serve-echo.js';
 import type { WatcherCommandOptions } from './run-watcher.js';
 import type { TopOptions } from './top/run-top.js';
@@ -133,6 +134,16 @@ program
   .action(async (options: WatcherCommandOptions) => {
     const { runWatcher } = await import('./run-watcher.js');
     await runWatcher(options);
+  });
+
+program
+  .command('ops')
+  .description('Run the ops agent: it keeps an agent running, and upgrades it on command (docs/ops.md).')
+  .option('-c, --config <file>', 'configuration in YAML; without it all defaults')
+  .option('--check', 'check the configuration and exit')
+  .action(async (options: OpsCommandOptions) => {
+    const { runOps } = await import('./run-ops.js');
+    await runOps(options);
   });
 
 program

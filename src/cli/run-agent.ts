@@ -46,8 +46,14 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
     : undefined;
   if (admin) log.info({ admin: `http://${admin.host}:${admin.port}` }, 'the admin server listens');
   // Whoever started us as a child with a channel learns the ports without reading the log.
-  process.send?.({ ready: true, ports: agent.ports, admin: admin?.port });
-  process.disconnect?.();
+  // Whoever it was may be gone by now, which harms nothing.
+  if (process.connected) {
+    process.send?.(
+      { ready: true, ports: agent.ports, admin: admin?.port, handoff: agent.tookOver },
+      () => undefined,
+    );
+    process.disconnect();
+  }
 
   const reloading = options.config === undefined ? undefined : reloadOnChange(options.config, agent, log);
   const drained = stopped.then(() => agent.drain()).then(() => false);

@@ -12,6 +12,9 @@ import { memfdMappings, processExists } from './proc-facts.js';
 import type { StartOptions } from './running-process.js';
 import { until } from './until.js';
 
+/** What an app must know of its agent. */
+type Reached = Pick<AgentProcess, 'socket' | 'loopback'>;
+
 /** See the file's head. */
 export class Mesh {
   readonly directory = mkdtempSync(join(tmpdir(), 'ringside-e2e-'));
@@ -61,7 +64,7 @@ export class Mesh {
   /** An app that serves `service` through `agent`. */
   async server(
     name: string,
-    agent: AgentProcess,
+    agent: Reached,
     options: { service: string } & Record<string, unknown>,
     transport: TestTransport = 'shm',
   ): Promise<AppProcess> {
@@ -73,7 +76,7 @@ export class Mesh {
   /** An app that is connected to `agent` for calling. */
   async client(
     name: string,
-    agent: AgentProcess,
+    agent: Reached,
     transport: TestTransport = 'shm',
     options: object = {},
   ): Promise<AppProcess> {

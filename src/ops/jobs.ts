@@ -1,0 +1,217 @@
+/**
+ * Upgrades and rollbacks, one at a time: download, verify, unpack, replace the agent (replace-agent.ts), watch the new one, and go back when it
+ * does not do well. Each step is on disk before it begins; a restarted ops agent goes on from there (recover.ts).
+ */
+import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import type { Logger } from '../observe/logger.js';
+import { errorText } from '../base/errors.js';
+import { lookAtAgent } from './agent-health.js';
+import { isOutcome } from './api.js';
+import type { Handoff, Outcome, Progress, Step, UpgradeRequest } from './api.js';
+import type { OpsConfig } from './config.js';
+import { download } from './download.js';
+import type { ProgressLog } from './progress-log.js';
+import { ReplaceAgent } from './replace-agent.js';
+import type { StateFile } from './state-file.js';
+import type { Supervisor } from './supervisor.js';
+import { unpack } from './unpack.js';
+import type { Versions } from './versions.js';
+import { watchProbation } from './watch-probation.js';
+
+/** How often the progress of a download is told, at most. */
+const TELL_BYTES_MS = 200;
+
+/** What cannot be begun now, with the HTTP status that says so. */
+export class JobRefused extends Error {
+  constructor(
+    readonly statusCode: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** See the file's head. */
+export class Jobs {
+  readonly replace: ReplaceAgent;
+  readonly #calledOff = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly config: OpsConfig,
+    private readonly state: StateFile,
+    private readonly versions: Versions,
+    private readonly supervisor: Supervisor,
+    private readonly progress: ProgressLog,
+    private readonly log: Logger,
+  ) {
+    this.replace = new ReplaceAgent(config.agent, state, supervisor, this.#calledOff.signal, log);
+  }
+
+  /** @returns the job's id; @throws JobRefused */
+  upgrade(request: UpgradeRequest): string {
+    this.#mayBegin();
+    const { version, sha256 } = request;
+    const { current } = this.state.now;
+    if (version === current) throw new JobRefused(409, `version ${version} is the current one`);
+    const there = this.versions.find(version);
+    if (there !== undefined && there.sha256 !== sha256)
+      throw new JobRefused(409, `another archive is installed as version ${version}: ${there.sha256}`);
+    return this.#begin('upgrade', version, async () => {
+      if (there === undefined) await this.#install(request);
+      this.step('starting');
+      const wasReady = await this.#isReady();
+      const handoff = await this.replace.by(version, { current: version, previous: current }, () =>
+        this.step('handing over'),
+      );
+      await this.probation(wasReady, handoff);
+    });
+  }
+
+  /** Goes back to the version before, at an operator's wish. @returns the job's id; @throws JobRefused */
+  rollback(): string {
+    this.#mayBegin();
+    const { current, previous } = this.state.now;
+    if (previous === null) throw new JobRefused(409, 'there is no version before the current one');
+    return this.#begin('rollback', previous, async () => {
+      this.step('starting');
+      const after = { current: previous, previous: current };
+      const handoff = await this.replace.by(previous, after, () => this.step('handing over'));
+      this.end('done', handoff === undefined ? {} : { handoff });
+    });
+  }
+
+  /** Does the rest of a job. Whatever it throws is the job's failure. */
+  go(work: () => Promise<void>): void {
+    this.#running = work().catch((error: unknown) => {
+      if (this.#calledOff.signal.aborted) return;
+      this.end('failed', { detail: errorText(error) });
+    });
+  }
+
+  /** Calls off what is under way, without an outcome: a restarted ops agent gives it one. */
+  async close(): Promise<void> {
+    this.#calledOff.abort();
+    await this.#running;
+  }
+
+  /** Watches the agent that has just begun to serve, and ends the job. */
+  async probation(wasReady: boolean, handoff: Handoff | undefined): Promise<void> {
+    this.step('probation', handoff === undefined ? {} : { handoff });
+    const run = this.supervisor.serving;
+    const options = { bounds: this.config.probation, admin: () => this.supervisor.admin, wasReady };
+    const failed =
+      run === undefined
+        ? 'the process is gone'
+        : await watchProbation(run, { ...options, signal: this.#calledOff.signal });
+    if (failed === undefined) this.end('done');
+    else await this.rollBack(failed);
+  }
+
+  /** Back to what was before the job, by a second handoff or, where there is nobody to take over from, by a plain start. */
+  async rollBack(why: string): Promise<void> {
+    const before = this.state.now.job?.before;
+    if (before === undefined) throw new Error('no job is under way');
+    const { supervisor } = this;
+    this.step('rolling back', { detail: why });
+    supervisor.hold();
+    const failed = supervisor.serving;
+    if (failed !== undefined) {
+      try {
+        await this.replace.by(before.current, before);
+      } catch (error) {
+        this.#calledOff.signal.throwIfAborted();
+        this.log.error({ error: errorText(error) }, 'the failed version does not hand over; it is ended');
+        await failed.stop(this.config.agent.stopMs);
+      }
+    }
+    if (supervisor.serving === undefined) {
+      // Also if it does not start: it is the one to be tried again.
+      this.state.set(before);
+      await this.replace.by(before.current, before).catch((error: unknown) => {
+        throw new Error(`${why}; rolling back failed too: ${errorText(error)}`, { cause: error });
+      });
+    }
+    this.end('rolled-back', { detail: why });
+  }
+
+  /** Writes down and tells that a step of the job begins. */
+  step(step: Step, more: Pick<Progress, 'detail' | 'handoff'> = {}): void {
+    const { job } = this.state.now;
+    if (job === null) throw new Error('no job is under way');
+    const { before, bytes: _bytes, totalBytes: _total, ...kept } = job;
+    const now: Progress = { ...kept, ...more, step, at: new Date().toISOString() };
+    this.state.set(isOutcome(step) ? { job: null, last: now } : { job: { ...now, before } });
+    this.log[step === 'failed' || step === 'rolling back' ? 'error' : 'info'](now, `${now.kind}: ${step}`);
+    this.progress.tell(now);
+  }
+
+  /** The outcome of the job. */
+  end(outcome: Outcome, more: Pick<Progress, 'detail' | 'handoff'> = {}): void {
+    const { current, previous } = this.state.now;
+    const removed = this.versions.prune(this.config.versions.keep, [current, previous]);
+    if (removed.length > 0) this.log.info({ versions: removed }, 'old versions were removed');
+    this.supervisor.release();
+    this.step(outcome, more);
+  }
+
+  #mayBegin(): void {
+    const { job } = this.state.now;
+    if (job !== null)
+      throw new JobRefused(409, `${job.kind} to version ${job.version} is under way: ${job.step}`);
+    if (this.#calledOff.signal.aborted) throw new JobRefused(503, 'this ops agent is about to end');
+  }
+
+  #begin(kind: Progress['kind'], version: string, work: () => Promise<void>): string {
+    const job = randomUUID();
+    const { current, previous } = this.state.now;
+    const first =
+      kind === 'upgrade' && this.versions.find(version) === undefined ? 'downloading' : 'starting';
+    const at = new Date().toISOString();
+    this.state.set({ job: { job, kind, version, step: first, at, before: { current, previous } } });
+    this.go(work);
+    return job;
+  }
+
+  async #install({ version, source, sha256 }: UpgradeRequest): Promise<void> {
+    const { versions, config } = this;
+    const archive = versions.downloadPath(version);
+    const signal = this.#calledOff.signal;
+    try {
+      this.step('downloading');
+      const found = await download(source, archive, {
+        ...{ limits: config.versions, signal },
+        onBytes: this.#tellBytes(),
+      });
+      this.step('verifying');
+      if (found !== sha256) throw new Error(`the archive's sha256 is ${found} instead of ${sha256}`);
+      this.step('unpacking');
+      await unpack(archive, versions.preparePartial(version), config.versions, signal);
+      versions.install(version, { sha256, source, installedAt: new Date().toISOString() });
+    } catch (error) {
+      versions.removePartial();
+      throw error;
+    }
+    rmSync(archive, { force: true });
+  }
+
+  /** Bytes are told, not written down: nothing of a download survives. */
+  #tellBytes(): (bytes: number, totalBytes: number | undefined) => void {
+    let toldAtMs = 0;
+    return (bytes, totalBytes) => {
+      const { job } = this.state.now;
+      const whole = bytes === totalBytes;
+      if (job === null || (!whole && performance.now() - toldAtMs < TELL_BYTES_MS)) return;
+      toldAtMs = performance.now();
+      const { before: _before, ...now } = job;
+      this.progress.tell({ ...now, bytes, ...(totalBytes === undefined ? {} : { totalBytes }) });
+    };
+  }
+
+  async #isReady(): Promise<boolean> {
+    const { admin, serving } = this.supervisor;
+    if (admin === null || serving === undefined) return false;
+    return (await lookAtAgent(admin, this.config.probation.answerMs)).ready;
+  }
+}

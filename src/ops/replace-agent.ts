@@ -1,0 +1,113 @@
+/**
+ * Puts an agent of one version in the place of another: beside the running one with `--takeover`, or alone where none runs. While
+ * this goes on, and until the job ends, the supervisor restarts nothing.
+ */
+import type { Logger } from '../observe/logger.js';
+import type { AgentRun, Ready } from './agent-run.js';
+import type { Handoff } from './api.js';
+import type { OpsConfig } from './config.js';
+import type { OpsState, StateFile } from './state-file.js';
+import type { Supervisor } from './supervisor.js';
+
+/** How long an agent that handed over may take to end; it has nothing left to do. */
+const OLD_ENDS_MS = 15_000;
+
+/** What is written down when the new agent serves. */
+export type VersionsAfter = Pick<OpsState, 'current' | 'previous'>;
+
+/** See the file's head. */
+export class ReplaceAgent {
+  constructor(
+    private readonly config: OpsConfig['agent'],
+    private readonly state: StateFile,
+    private readonly supervisor: Supervisor,
+    private readonly calledOff: AbortSignal,
+    private readonly log: Logger,
+  ) {}
+
+  /**
+   * @param onTakeover called when a new process runs beside the old one
+   * @returns what moved, if an agent was taken over from and the new one told
+   * @throws Error if it did not work: the old agent goes on, or none runs
+   */
+  async by(
+    version: string,
+    after: VersionsAfter,
+    onTakeover = (): void => undefined,
+  ): Promise<Handoff | undefined> {
+    const { supervisor } = this;
+    supervisor.hold();
+    const old = supervisor.serving;
+    if (old === undefined) {
+      await this.#startAlone(after);
+      return undefined;
+    }
+    const next = supervisor.startCandidate(version);
+    onTakeover();
+    return this.settle(old, next, after);
+  }
+
+  /**
+   * Waits for the outcome of a takeover that has begun.
+   * @throws Error as `by`
+   */
+  async settle(old: AgentRun, next: AgentRun, after: VersionsAfter): Promise<Handoff | undefined> {
+    const { supervisor } = this;
+    const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
+      next.ready,
+      next.ended.then(() => 'ended' as const),
+      // Nobody hears what a process of a former ops agent tells; that the old one went is as good.
+      ...(next.adopted ? [old.ended.then(() => ({ handoff: undefined }))] : []),
+    ]);
+    // An old process that is gone has handed over, even if the new one did not tell.
+    if (told === 'late' && old.ending === undefined) await next.kill();
+    if (next.ending !== undefined) {
+      const why =
+        told === 'late'
+          ? `was not ready within agent.startMs, ${this.config.startMs} ms`
+          : next.describeEnd();
+      supervisor.dismiss(next);
+      throw new Error(`the agent of version ${next.version} ${why}`);
+    }
+    supervisor.promote(next, after);
+    if ((await this.#within(OLD_ENDS_MS, [old.ended])) === 'late') {
+      this.log.warn({ agentPid: old.pid }, 'the old agent handed over and does not end; it is killed');
+      await old.kill();
+    }
+    return typeof told === 'object' ? told.handoff : undefined;
+  }
+
+  async #startAlone(after: VersionsAfter): Promise<void> {
+    const { current, previous } = this.state.now;
+    this.state.set(after);
+    const run = this.supervisor.start();
+    const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
+      run.ready,
+      run.ended.then(() => 'ended' as const),
+    ]);
+    if (typeof told === 'object') return;
+    await run.kill();
+    const why =
+      told === 'late' ? `was not ready within agent.startMs, ${this.config.startMs} ms` : run.describeEnd();
+    this.state.set({ current, previous });
+    throw new Error(`the agent of version ${run.version} ${why}`);
+  }
+
+  /** The first of `events`, or `late`. @throws when the job is called off */
+  async #within<T>(ms: number, events: readonly Promise<T>[]): Promise<T | 'late'> {
+    let timer: NodeJS.Timeout | undefined;
+    let onAbort = (): void => undefined;
+    const late = new Promise<'late'>((resolve, reject) => {
+      timer = setTimeout(() => resolve('late'), ms);
+      onAbort = () => reject(new Error('called off'));
+      this.calledOff.addEventListener('abort', onAbort, { once: true });
+      if (this.calledOff.aborted) onAbort();
+    });
+    try {
+      return await Promise.race([...events, late]);
+    } finally {
+      clearTimeout(timer);
+      this.calledOff.removeEventListener('abort', onAbort);
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** Watches a version that has just taken over, for as long as its probation lasts. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { Probation } from '../policy/probation.js';
+import type { AgentRun } from './agent-run.js';
+import { lookAtAgent } from './agent-health.js';
+import type { OpsConfig } from './config.js';
+
+export interface ProbationOptions {
+  bounds: OpsConfig['probation'];
+  /** Where its admin server answers; null: only the process is watched. */
+  admin: () => string | null;
+  /** Whether the version before was ready; what never was need not be. */
+  wasReady: boolean;
+  signal: AbortSignal;
+}
+
+/**
+ * @returns why it has failed, or undefined if it passed
+ * @throws when it was called off
+ */
+export async function watchProbation(run: AgentRun, options: ProbationOptions): Promise<string | undefined> {
+  const { bounds, admin, wasReady, signal } = options;
+  const probation = new Probation(bounds);
+  const untilMs = performance.now() + bounds.seconds * 1000;
+  const over = new AbortController();
+  void run.ended.then(() => over.abort());
+  for (;;) {
+    if (run.ending !== undefined) return `the process ${run.describeEnd()}`;
+    const url = admin();
+    if (url !== null) {
+      const { problem, ready, reasons, ...counts } = await lookAtAgent(url, bounds.answerMs);
+      const unwell = problem ?? (wasReady && !ready ? `not ready: ${reasons.join('; ')}` : undefined);
+      const failed = probation.judge({ ...counts, ...(unwell === undefined ? {} : { problem: unwell }) });
+      signal.throwIfAborted();
+      if (failed !== undefined && run.ending === undefined) return failed;
+    }
+    const leftMs = untilMs - performance.now();
+    if (leftMs <= 0 && run.ending === undefined) return undefined;
+    await pause(Math.min(bounds.everyMs, Math.max(leftMs, 0)), undefined, {
+      signal: AbortSignal.any([signal, over.signal]),
+    }).catch(() => signal.throwIfAborted());
+  }
+}

@@ -1,0 +1,309 @@
+// The ops agent keeps an agent running and replaces it on command: nobody notices a good upgrade, a bad archive or version harms nobody.
+import { readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { AppProcess } from '../support/app-process.js';
+import { Mesh } from '../support/mesh.js';
+import { OpsProcess } from '../support/ops-process.js';
+import type { Problem } from '../support/ops-process.js';
+import { processExists } from '../support/proc-facts.js';
+import { expectTruth, failuresOf } from '../support/truth.js';
+import { until } from '../support/until.js';
+import { archiveOf, launchers, sha256Of } from '../support/version-archive.js';
+
+const saying = (text: string): unknown => expect.stringContaining(text);
+
+/** A mesh whose agents are kept by ops agents; `client` calls `server` through both. */
+class KeptMesh extends Mesh {
+  readonly kept: OpsProcess[] = [];
+
+  async keep(...args: Parameters<typeof OpsProcess.start> extends [string, ...infer Rest] ? Rest : never) {
+    const ops = await OpsProcess.start(this.directory, ...args);
+    this.kept.push(ops);
+    return ops;
+  }
+
+  override async close(): Promise<void> {
+    try {
+      // As in a release: apps first, then what serves them.
+      for (const { process } of this.apps) await process.end();
+      for (const ops of this.kept) await ops.close();
+    } finally {
+      await super.close();
+    }
+  }
+}
+
+async function load(client: AppProcess, prefix: string): Promise<void> {
+  const callOptions = { attachments: { 'work-ms': '3' } };
+  await client.startLoad({ service: 'ledger', method: 'record', inFlight: 4, prefix, callOptions });
+  await client.reached(prefix, 20);
+}
+
+async function unharmed(client: AppProcess, server: AppProcess, prefix: string): Promise<void> {
+  const { ok } = await client.loadSoFar(prefix);
+  await client.reached(prefix, ok + 20);
+  const summary = await client.endLoad(prefix);
+  expect(failuresOf(summary)).toEqual({});
+  const ran = server.ran().filter((id) => id.startsWith(prefix));
+  expectTruth(summary, [{ ran: () => ran }]);
+}
+
+describe('an agent that is kept', () => {
+  const mesh = new KeptMesh();
+  let ops: OpsProcess;
+  let server: AppProcess;
+  let client: AppProcess;
+
+  beforeAll(async () => {
+    ops = await mesh.keep('kept');
+    server = await mesh.server('server', ops, { service: 'ledger' });
+    client = await mesh.client('client', ops);
+    await mesh.reachable(client, 'ledger');
+  });
+  afterAll(() => mesh.close());
+
+  /** What a failed job must leave as it was. */
+  async function untouched(prefix: string, work: () => Promise<unknown>): Promise<void> {
+    const before = await ops.status();
+    await load(client, prefix);
+    await work();
+    await unharmed(client, server, prefix);
+    const after = await ops.status();
+    expect({ ...after.agent, current: after.current }).toEqual({ ...before.agent, current: before.current });
+    expect(
+      readdirSync(join(ops.home, 'ops', 'versions')).filter((name) => /partial|download/.test(name)),
+    ).toEqual([]);
+    expect(ops.state).toMatchObject({ candidate: null, job: null });
+  }
+
+  it('runs beside an ops agent that never loads the addon and that only its user can reach', async () => {
+    const { agent, current } = await ops.status();
+    expect({ agent, current }).toMatchObject({
+      agent: { state: 'running', crashes: 0 },
+      current: 'built-in',
+    });
+    const addon = /ringside\.node/;
+    expect(readFileSync(`/proc/${agent.pid}/maps`, 'utf8')).toMatch(addon);
+    expect(readFileSync(`/proc/${ops.process.pid}/maps`, 'utf8')).not.toMatch(addon);
+    expect(statSync(ops.opsSocket).mode & 0o777).toBe(0o600);
+  });
+
+  it('is upgraded and rolled back under load, and nobody notices', async () => {
+    const archive = await archiveOf(mesh.directory, 'v2');
+    const before = await ops.status();
+    const events = client.events.length;
+    await load(client, 'steady-');
+
+    const job = await ops.upgrade(archive);
+    const { statusCode, answer } = await ops.ask<Problem>('POST', '/v1/upgrade', {
+      ...archive,
+      version: 'v3',
+    });
+    expect(statusCode).toBe(409);
+    expect(answer).toMatchObject({ status: 409, detail: saying('is under way') });
+    const done = await ops.over();
+    // Those of the apps, and both ends of the one from this agent to itself.
+    expect(done).toMatchObject({ job, step: 'done', version: 'v2', handoff: { links: 4 } });
+    expect(done.handoff?.freezeUs).toBeGreaterThan(0);
+    const upgraded = await ops.running();
+    expect(upgraded).toMatchObject({ current: 'v2', previous: 'built-in', agent: { version: 'v2' } });
+    expect(upgraded.agent.pid).not.toBe(before.agent.pid);
+    expect(processExists(before.agent.pid as number)).toBe(false);
+
+    expect(await ops.outcome('rollback')).toMatchObject({
+      kind: 'rollback',
+      step: 'done',
+      version: 'built-in',
+    });
+    expect(await ops.running()).toMatchObject({ current: 'built-in', previous: 'v2' });
+    // It is on disk already.
+    expect(await ops.outcome(archive)).toMatchObject({ step: 'done' });
+    expect(await ops.outcome('rollback')).toMatchObject({ step: 'done' });
+    await unharmed(client, server, 'steady-');
+    expect(client.events.length).toBe(events);
+    expect(await ops.versions()).toMatchObject([
+      { version: 'v2', sha256: archive.sha256, current: false, previous: true },
+      { version: 'built-in', current: true, previous: false },
+    ]);
+  });
+
+  it('goes on when an archive is not what was promised, or is cut off on its way', async () => {
+    const archive = await archiveOf(mesh.directory, 'cut');
+    await untouched('archives-', async () => {
+      const wrong = await ops.outcome({ ...archive, sha256: 'ab'.repeat(32) });
+      expect(wrong).toMatchObject({ step: 'failed', detail: saying(archive.sha256) });
+
+      const bytes = readFileSync(archive.source);
+      const early = createServer((_request, response) => {
+        response.writeHead(200, { 'content-length': bytes.length });
+        response.write(bytes.subarray(0, bytes.length / 2), () => response.destroy());
+      });
+      await new Promise<void>((resolve) => early.listen(0, '127.0.0.1', resolve));
+      const source = `http://127.0.0.1:${(early.address() as AddressInfo).port}/cut.tar.gz`;
+      const cut = await ops.outcome({ ...archive, source });
+      early.close();
+      expect(cut).toMatchObject({ step: 'failed', detail: saying('the download failed') });
+
+      // A cut archive whose checksum fits is refused as well.
+      truncateSync(archive.source, bytes.length - 20);
+      const short = await ops.outcome({ ...archive, sha256: sha256Of(archive.source) });
+      expect(short).toMatchObject({ step: 'failed', detail: saying('cannot be unpacked') });
+    });
+  });
+
+  it('goes on when a version crashes at its start, and says what it said', async () => {
+    const archive = await archiveOf(mesh.directory, 'crashing', launchers.crashing);
+    await untouched('crashing-', async () => {
+      expect(await ops.outcome(archive)).toMatchObject({
+        step: 'failed',
+        detail: 'the agent of version crashing ended with code 1: this version is broken',
+      });
+    });
+  });
+
+  it.each([
+    ['is unwell', launchers.unwell, 'unwell 3 times in a row'],
+    ['is not there any more', launchers.dying, 'ended with code 3'],
+  ])('is the former version again when the new one %s', async (what, launcher, why) => {
+    const archive = await archiveOf(mesh.directory, `on-probation-${what.replaceAll(' ', '-')}`, launcher);
+    const { current } = await ops.status();
+    const alive = launcher === launchers.unwell;
+    if (alive) await load(client, 'probation-');
+    expect(await ops.outcome(archive)).toMatchObject({
+      step: 'rolled-back',
+      detail: saying(why),
+    });
+    // Handed back: again nobody noticed. A process that died took its links with it, as any crash does.
+    if (alive) await unharmed(client, server, 'probation-');
+    expect((await ops.running()).current).toBe(current);
+    await mesh.reachable(client, 'ledger');
+  });
+
+  it('is the former version again when too many requests fail', async () => {
+    const archive = await archiveOf(mesh.directory, 'failing');
+    await ops.upgrade(archive);
+    await client.startLoad({ service: 'nobody', method: 'x', inFlight: 2, prefix: 'nobody-' });
+    const { step, detail } = await ops.over();
+    await client.endLoad('nobody-');
+    expect({ step, detail }).toMatchObject({
+      step: 'rolled-back',
+      detail: saying('requests failed'),
+    });
+  });
+
+  it('is started again when it crashes', async () => {
+    const { agent } = await ops.status();
+    process.kill(agent.pid as number, 'SIGKILL');
+    const next = await until('another process', async () => {
+      const status = await ops.status();
+      return status.agent.pid !== agent.pid && status.agent.state === 'running' ? status : undefined;
+    });
+    expect(next.agent.crashes).toBeGreaterThan(0);
+    await mesh.reachable(client, 'ledger');
+  });
+});
+
+describe('an ops agent that is killed', () => {
+  const mesh = new KeptMesh();
+  let ops: OpsProcess;
+  let server: AppProcess;
+  let client: AppProcess;
+
+  beforeAll(async () => {
+    ops = await mesh.keep('killed');
+    server = await mesh.server('server', ops, { service: 'ledger' });
+    client = await mesh.client('client', ops);
+    await mesh.reachable(client, 'ledger');
+  });
+  afterAll(() => mesh.close());
+
+  it('leaves the agent running, and the next one goes on with it', async () => {
+    const { agent } = await ops.status();
+    await load(client, 'alone-');
+    await ops.kill();
+    await ops.launch();
+    expect((await ops.running()).agent).toMatchObject({ pid: agent.pid, version: 'built-in' });
+    await unharmed(client, server, 'alone-');
+  });
+
+  it('while it downloads: that upgrade has failed, nothing of it is left', async () => {
+    const archive = await archiveOf(mesh.directory, 'stalled');
+    const bytes = readFileSync(archive.source);
+    const slow = createServer((_request, response) => {
+      response.writeHead(200, { 'content-length': bytes.length });
+      response.write(bytes.subarray(0, 100));
+    });
+    await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve));
+    const { agent } = await ops.status();
+    const port = (slow.address() as AddressInfo).port;
+    const job = await ops.upgrade({ ...archive, source: `http://127.0.0.1:${port}/x` });
+    const directory = join(ops.home, 'ops', 'versions');
+    await until('a part of the archive', () => readdirSync(directory).includes('stalled.download'));
+    await ops.kill();
+    slow.closeAllConnections();
+    slow.close();
+    await ops.launch();
+    const { last, agent: after } = await ops.running();
+    expect(last).toMatchObject({ job, step: 'failed', detail: saying('while downloading') });
+    expect(after.pid).toBe(agent.pid);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('while the new agent starts: the next one waits for it, and finishes the upgrade', async () => {
+    const gate = join(mesh.directory, 'gate');
+    const archive = await archiveOf(mesh.directory, 'gated', launchers.waitingFor(gate));
+    const { agent } = await ops.status();
+    await load(client, 'gated-');
+    const job = await ops.upgrade(archive);
+    await ops.step('handing over');
+    const { candidate } = ops.state;
+    await ops.kill();
+    await ops.launch();
+    expect((await ops.status()).job).toMatchObject({ job, step: 'handing over' });
+    writeFileSync(gate, '');
+    expect(await ops.over()).toMatchObject({ job, step: 'done' });
+    const after = await ops.running();
+    expect(after).toMatchObject({
+      current: 'gated',
+      previous: 'built-in',
+      agent: { pid: candidate?.process?.pid },
+    });
+    expect(processExists(agent.pid as number)).toBe(false);
+    await unharmed(client, server, 'gated-');
+  });
+
+  it('while the new agent starts and dies: the old one serves on', async () => {
+    const archive = await archiveOf(
+      mesh.directory,
+      'late',
+      launchers.waitingFor(join(mesh.directory, 'never')),
+    );
+    const { agent, current } = await ops.status();
+    await load(client, 'late-');
+    await ops.upgrade(archive);
+    await ops.step('handing over');
+    const { candidate } = ops.state;
+    await ops.kill();
+    process.kill(candidate?.process?.pid as number, 'SIGKILL');
+    await ops.launch();
+    expect(await ops.over()).toMatchObject({ step: 'failed' });
+    expect(await ops.running()).toMatchObject({ current, agent: { pid: agent.pid } });
+    await unharmed(client, server, 'late-');
+  });
+
+  it('during the probation: the next one goes on with it, and rolls back what fails', async () => {
+    const archive = await archiveOf(mesh.directory, 'probed', launchers.unwell);
+    const { current } = await ops.status();
+    await load(client, 'probed-');
+    await ops.upgrade(archive);
+    await ops.step('probation');
+    await ops.kill();
+    await ops.launch();
+    expect(await ops.over()).toMatchObject({ step: 'rolled-back' });
+    expect((await ops.running()).current).toBe(current);
+    await unharmed(client, server, 'probed-');
+  });
+});
