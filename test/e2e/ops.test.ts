@@ -10,6 +10,7 @@ import { OpsProcess } from '../support/ops-process.js';
 import type { Problem } from '../support/ops-process.js';
 import { processExists } from '../support/proc-facts.js';
 import { expectTruth, failuresOf } from '../support/truth.js';
+import { freePort } from '../support/redis-process.js';
 import { until } from '../support/until.js';
 import { archiveOf, launchers, sha256Of } from '../support/version-archive.js';
 
@@ -77,6 +78,12 @@ describe('an agent that is kept', () => {
       readdirSync(join(ops.home, 'ops', 'versions')).filter((name) => /partial|download/.test(name)),
     ).toEqual([]);
     expect(ops.state).toMatchObject({ candidate: null, job: null });
+  }
+
+  /** After a crash: the server is back, and the lease of the dead agent has ended. */
+  async function servedAgain(): Promise<void> {
+    await mesh.reachable(client, 'ledger');
+    await until('one registration', () => mesh.registered().length === 1);
   }
 
   it('runs beside an ops agent that never loads the addon and that only its user can reach', async () => {
@@ -179,7 +186,7 @@ describe('an agent that is kept', () => {
     // Handed back: again nobody noticed. A process that died took its links with it, as any crash does.
     if (alive) await unharmed(client, server, 'probation-');
     expect((await ops.running()).current).toBe(current);
-    await mesh.reachable(client, 'ledger');
+    await servedAgain();
   });
 
   it('is the former version again when too many requests fail', async () => {
@@ -202,7 +209,7 @@ describe('an agent that is kept', () => {
       return status.agent.pid !== agent.pid && status.agent.state === 'running' ? status : undefined;
     });
     expect(next.agent.crashes).toBeGreaterThan(0);
-    await mesh.reachable(client, 'ledger');
+    await servedAgain();
   });
 });
 
@@ -213,7 +220,9 @@ describe('an ops agent that is killed', () => {
   let client: AppProcess;
 
   beforeAll(async () => {
-    ops = await mesh.keep('killed');
+    // Only whoever started an agent hears where its admin server listens, so here that is settled.
+    const port = await freePort();
+    ops = await mesh.keep('killed', { agent: { admin: `http://127.0.0.1:${port}` } }, { admin: { port } });
     server = await mesh.server('server', ops, { service: 'ledger' });
     client = await mesh.client('client', ops);
     await mesh.reachable(client, 'ledger');
