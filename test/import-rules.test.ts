@@ -30,6 +30,7 @@ const heights: Record<string, number> = {
   registry: 1,
   observe: 1,
   protocol: 1,
+  probe: 2,
   native: 2,
   sdk: 2,
   agent: 2,

@@ -20,15 +20,15 @@ Link* Engine::connect_upstream(uint32_t slot) {
     upstream_failed(slot, socket.error().text, 0);
     return nullptr;
   }
-  tune_tcp(socket.value().get(), options_.keepalive_ms * 3);
+  const LinkKind kind = upstream.socket_address.is_unix() ? LinkKind::kUnix : LinkKind::kTcp;
+  if (kind == LinkKind::kTcp) tune_tcp(socket.value().get(), options_.keepalive_ms * 3);
   auto channel = std::make_unique<PlainChannel>(socket.take());
   std::unique_ptr<Link> fresh;
   if (upstream.protocol == LinkProtocol::kLegacy) {
-    fresh = std::make_unique<LegacyCalleeLink>(std::move(channel), &arena_, options_.max_outbound_bytes,
+    fresh = std::make_unique<LegacyCalleeLink>(kind, std::move(channel), &arena_, options_.max_outbound_bytes,
                                                options_.max_legacy_message_bytes);
   } else {
-    fresh = std::make_unique<StreamLink>(LinkKind::kTcp, LinkRole::kUpstream, std::move(channel), &arena_,
-                                         options_.max_outbound_bytes);
+    fresh = std::make_unique<StreamLink>(kind, LinkRole::kUpstream, std::move(channel), &arena_, options_.max_outbound_bytes);
   }
   fresh->state = LinkState::kConnecting;
   fresh->peer = upstream.address;

@@ -15,9 +15,9 @@ namespace {
 constexpr size_t kKeptScratchBytes = 64 * 1024;
 }  // namespace
 
-LegacyCalleeLink::LegacyCalleeLink(std::unique_ptr<Channel> channel, TurnArena* arena, uint64_t max_outbound_bytes,
-                                   size_t max_message_bytes)
-    : LegacyLink(LinkKind::kTcp, LinkRole::kUpstream, std::move(channel), arena, max_outbound_bytes, max_message_bytes) {}
+LegacyCalleeLink::LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena,
+                                   uint64_t max_outbound_bytes, size_t max_message_bytes)
+    : LegacyLink(link_kind, LinkRole::kUpstream, std::move(channel), arena, max_outbound_bytes, max_message_bytes) {}
 
 bool LegacyCalleeLink::append(const Frame& given, bool must_take) {
   const Frame frame = as_patched(given);

@@ -13,7 +13,8 @@ namespace ringside {
 
 class LegacyCalleeLink final : public LegacyLink {
  public:
-  LegacyCalleeLink(std::unique_ptr<Channel> channel, TurnArena* arena, uint64_t max_outbound_bytes, size_t max_message_bytes);
+  LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena, uint64_t max_outbound_bytes,
+                   size_t max_message_bytes);
 
   bool append(const Frame& frame, bool must_take) override;
   bool never_sent(uint64_t end_position) override;

@@ -27,19 +27,28 @@ Error system_error(const std::string& what, int error) {
   return Error{code, what + ": " + errno_text(error)};
 }
 
-Result<Listening> listen_path(const std::string& path, int type, uint32_t mode, uint32_t group) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return Error{Code::kInvalidArgument, "the socket path is longer than " + std::to_string(sizeof address.sun_path - 1) +
+Result<SocketAddress> unix_address(const std::string& path) {
+  SocketAddress address;
+  auto* const local = reinterpret_cast<sockaddr_un*>(&address.storage);
+  local->sun_family = AF_UNIX;
+  if (path.size() >= sizeof local->sun_path) {
+    return Error{Code::kInvalidArgument, "the socket path is longer than " + std::to_string(sizeof local->sun_path - 1) +
                                              " bytes, which is all a unix socket takes: " + path};
   }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const auto* where = reinterpret_cast<const sockaddr*>(&address);
+  std::memcpy(local->sun_path, path.c_str(), path.size() + 1);
+  address.bytes = sizeof *local;
+  return address;
+}
+
+Result<Listening> listen_path(const std::string& path, int type, uint32_t mode, uint32_t group) {
+  Result<SocketAddress> address = unix_address(path);
+  if (!address) return address.error();
+  const auto* const where = reinterpret_cast<const sockaddr*>(&address.value().storage);
+  const socklen_t where_bytes = address.value().bytes;
   UniqueFd fd(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return system_error("no socket for " + path, errno);
   const mode_t before = umask(0177);
-  int failed = bind(fd.get(), where, sizeof address);
+  int failed = bind(fd.get(), where, where_bytes);
   if (failed != 0 && errno == EADDRINUSE) {
     // Connecting to a file that is no socket is refused as well, and such a file is not ours to remove.
     struct stat found{};
@@ -48,12 +57,12 @@ Result<Listening> listen_path(const std::string& path, int type, uint32_t mode, 
       return Error{Code::kAlreadyExists, path + " is there and is no socket, so it is left alone: remove it or choose another path"};
     }
     const UniqueFd probe(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (connect(probe.get(), where, sizeof address) == 0 || errno != ECONNREFUSED) {
+    if (connect(probe.get(), where, where_bytes) == 0 || errno != ECONNREFUSED) {
       umask(before);
       return Error{Code::kAlreadyExists, "another process listens on " + path};
     }
     unlink(path.c_str());
-    failed = bind(fd.get(), where, sizeof address);
+    failed = bind(fd.get(), where, where_bytes);
   }
   const int bind_error = errno;
   umask(before);
@@ -70,7 +79,8 @@ Result<Listening> listen_path(const std::string& path, int type, uint32_t mode, 
 }  // namespace
 
 Result<SocketAddress> parse_address(const std::string& text) {
-  const Error bad{Code::kInvalidArgument, "'" + text + "' is not an address: expected 10.0.0.1:80 or [::1]:80"};
+  const Error bad{Code::kInvalidArgument, "'" + text + "' is not an address: expected 10.0.0.1:80, [::1]:80 or /path/of.sock"};
+  if (!text.empty() && text.front() == '/') return unix_address(text);
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos) return bad;
   std::string host = text.substr(0, colon);

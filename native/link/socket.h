@@ -1,5 +1,5 @@
-// Opening sockets: listening and connecting, with errors in words. Addresses are IP literals ("127.0.0.1:80", "[::1]:80"); names
-// are resolved in TypeScript.
+// Opening sockets: listening and connecting, with errors in words. Addresses are IP literals ("127.0.0.1:80", "[::1]:80") or paths of
+// unix sockets ("/run/app.sock"); names are resolved in TypeScript.
 #pragma once
 
 #include <sys/socket.h>
@@ -15,9 +15,11 @@ namespace ringside {
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t bytes = 0;
+
+  bool is_unix() const { return storage.ss_family == AF_UNIX; }
 };
 
-/// Parses "host:port" or "[host]:port" with an IP literal. INVALID_ARGUMENT when it is neither.
+/// Parses "host:port" or "[host]:port" with an IP literal, or an absolute path. INVALID_ARGUMENT when it is none of them.
 Result<SocketAddress> parse_address(const std::string& text);
 std::string format_address(const SocketAddress& address);
 

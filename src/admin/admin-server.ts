@@ -108,6 +108,7 @@ export function buildAdminApp(
   show('/counters', () => view.counters());
   show('/limits', () => view.limits());
   show('/registry', () => view.registry());
+  show('/programs', () => view.programs());
   show('/config', async () => {
     const config = await view.config();
     return typeof config === 'object' && config !== null ? redactConfig(config) : null;
@@ -128,6 +129,7 @@ const PATHS = [
   '/counters',
   '/limits',
   '/registry',
+  '/programs',
   '/config',
   '/metrics',
 ];

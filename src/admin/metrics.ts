@@ -12,6 +12,7 @@ import type {
   ClusterView,
   LimitView,
   LinkView,
+  ProgramView,
   ReadyView,
   RegistryView,
 } from '../observe/agent-view.js';
@@ -27,6 +28,7 @@ interface Look {
   clusters: ClusterView[];
   limits: LimitView[];
   counters: Record<string, number>;
+  programs: ProgramView[];
   registry?: RegistryView;
 }
 
@@ -35,7 +37,14 @@ export class AgentMetrics {
   readonly #registry = new Registry();
   readonly #totals = new FlowTotals();
   readonly #engineCounters = new Set<string>();
-  #look: Look = { ready: { ok: false, reasons: [] }, links: [], clusters: [], limits: [], counters: {} };
+  #look: Look = {
+    ready: { ok: false, reasons: [] },
+    links: [],
+    clusters: [],
+    limits: [],
+    programs: [],
+    counters: {},
+  };
   /** Looks asked for, and the latest of them that was shown. */
   #asked = 0;
   #shown = 0;
@@ -58,7 +67,7 @@ export class AgentMetrics {
   async scrape(): Promise<string> {
     const turn = ++this.#asked;
     const { view } = this;
-    const [ready, links, clusters, flows, limits, counters, registry] = await Promise.all([
+    const [ready, links, clusters, flows, limits, counters, registry, programs] = await Promise.all([
       view.ready(),
       view.links(),
       view.clusters(),
@@ -66,12 +75,13 @@ export class AgentMetrics {
       view.limits(),
       view.counters(),
       view.registry(),
+      view.programs(),
     ]);
     return this.#queue.run(() => {
       // An older look after a newer one would read as if the flows had begun again.
       if (turn > this.#shown) {
         this.#shown = turn;
-        this.#look = { ready, links, clusters, limits, counters, registry };
+        this.#look = { ready, links, clusters, limits, counters, registry, programs };
         this.#totals.add(flows);
         this.#defineEngine();
       }
@@ -144,6 +154,14 @@ export class AgentMetrics {
     gauge('instances', 'Instances of watched services that serve.', ({ instances }) => instances);
     gauge('registered', 'Instances that this agent keeps registered.', ({ registered }) => registered);
     gauge('offline', 'Instances that the watcher has taken out.', ({ offline }) => offline);
+    this.#gauge(
+      'ringside_programs',
+      'Programs under `publish`, by state; those that are published are in the registry.',
+      ['service', 'group', 'state'],
+      (add) => {
+        for (const { service, group, state } of this.#look.programs) add({ service, group, state }, 1);
+      },
+    );
     gauge('from_disk', 'Services whose list comes from disk.', ({ fromDisk }) => fromDisk);
     gauge('protected', 'Instances that the registry lost and that serve on for a while.', (registry) =>
       registry.protected.reduce((sum, { instances }) => sum + instances, 0),

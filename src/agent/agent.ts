@@ -24,6 +24,7 @@ import { Inbound } from './inbound.js';
 import type { Advertised } from './inbound.js';
 import { LegacyDirectory } from './legacy-directory.js';
 import { Outbound } from './outbound.js';
+import { Programs } from './programs.js';
 import { EngineIds, ServiceRoutes } from './service-routes.js';
 import { Upcalls } from './upcalls.js';
 
@@ -59,6 +60,7 @@ export class Agent {
   #registry!: Registry;
   #outbound!: Outbound;
   #inbound!: Inbound;
+  #programs!: Programs;
   #legacyDirectory!: LegacyDirectory;
   #upcalls!: Upcalls;
   #ports!: AgentPorts;
@@ -134,6 +136,9 @@ export class Agent {
   get registry(): Registry {
     return this.#registry;
   }
+  get programs(): Programs {
+    return this.#programs;
+  }
   get ports(): AgentPorts {
     return this.#ports;
   }
@@ -159,11 +164,12 @@ export class Agent {
     const difference = diffConfig(this.#config, config);
     const filters = await Filters.load(config.filters);
     // What needs a restart keeps its old value, so that what is shown is what is in force.
-    const { log, timeouts, balancer, filters: filterSources } = config;
+    const { log, timeouts, balancer, publish, filters: filterSources } = config;
     this.#config = {
       ...this.#config,
       log,
       balancer,
+      publish,
       filters: filterSources,
       timeouts: {
         ...this.#config.timeouts,
@@ -175,6 +181,7 @@ export class Agent {
     this.engine.commands.setTimeouts(timeouts.defaultMs, timeouts.maxMs);
     this.outboundRoutes.refresh();
     this.inboundRoutes.refresh();
+    if (!this.#draining) await this.#programs.apply(publish);
     return difference;
   }
 
@@ -188,6 +195,7 @@ export class Agent {
     const drainMs = this.#config.timeouts.drainMs;
     this.engine.commands.refuseHandoff('this agent is draining');
     this.#closeAppListeners();
+    await this.#programs.stop();
     await this.#inbound.deregisterAll().catch((error: unknown) => {
       this.log.warn({ error: errorText(error) }, 'could not take everything out of the registry');
     });
@@ -214,6 +222,7 @@ export class Agent {
     this.#stopped = true;
     this.#closeAppListeners();
     this.#outbound?.close();
+    await this.#programs?.stop();
     this.engine.close();
     await this.#registry?.close().catch((error: unknown) => {
       this.log.warn({ error: errorText(error) }, 'closing the registry failed');
@@ -247,6 +256,7 @@ export class Agent {
       ...(loopbackPort === undefined ? {} : { loopback: loopbackPort }),
     };
     if (config.takeover.enabled) this.#awaitSuccessor();
+    await this.#programs.apply(config.publish);
     this.log.info({ socket: path, ...this.#ports, advertised: this.#advertised() }, 'the agent is ready');
   }
 
@@ -275,6 +285,7 @@ export class Agent {
       config.limits.publications,
       trouble,
     );
+    this.#programs = new Programs(this.#inbound, this.log);
     this.#control = new Control(this.#inbound);
     this.#legacyDirectory = new LegacyDirectory(this.#registry, config.limits.publications, trouble);
     this.#upcalls = new Upcalls(
@@ -319,6 +330,7 @@ export class Agent {
       return;
     }
     this.log.info({ pid, software }, 'a new process asks to take over');
+    await this.#programs.stop();
     await this.#control.pause();
     const { services, publications } = this.#inbound.export();
     const { socket, inbound, loopback, takeover } = this.#config;
@@ -365,6 +377,7 @@ export class Agent {
       if (inode !== undefined) this.#socketFiles.set(path, inode);
     }
     await this.#inbound.confirm(new Set(taken.links));
+    await this.#programs.apply(this.#config.publish);
     const { freezeUs, links, pending, parked } = taken;
     this.#tookOver = { freezeUs, links: links.length, pending, parked };
     this.log.info(
@@ -445,6 +458,7 @@ export class Agent {
       case 'handoff-failed':
         this.log.warn({ reason: notice.text }, 'the handoff failed; this agent goes on');
         this.#control.resume();
+        this.#programs.apply(this.#config.publish).catch(() => undefined); // fails only where the engine is closed
         break;
       case 'listener-problem':
         if (notice.text === '') this.log.info('connections are accepted again');

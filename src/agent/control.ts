@@ -65,9 +65,9 @@ export class Control {
   async #run(link: number, method: string, body: Buffer): Promise<object> {
     switch (method) {
       case 'publish':
-        return { instance: await this.inbound.publish(link, parse(offer, body)) };
+        return { instance: await this.inbound.publish({ link }, parse(offer, body)) };
       case 'unpublish':
-        await this.inbound.unpublish(link, parse(offer, body));
+        await this.inbound.unpublish({ link }, parse(offer, body));
         return {};
       default:
         throw new MeshError(

@@ -5,6 +5,7 @@ import type { Engine } from '../native/engine.js';
 import type { Registry } from '../registry/registry.js';
 import type { EngineStats } from '../native/engine-stats.js';
 import { summarize } from '../observe/sketch.js';
+import type { Programs } from './programs.js';
 import type { ServiceRoutes } from './service-routes.js';
 
 /** What the view asks the agent for. */
@@ -14,6 +15,7 @@ export interface ViewedAgent {
   readonly inboundRoutes: ServiceRoutes;
   readonly config: AgentConfig;
   readonly registry: Registry;
+  readonly programs: Programs;
   ready(): ReadyView;
 }
 
@@ -33,6 +35,7 @@ export function viewOf(agent: ViewedAgent): AgentView {
     counters: async () => (await stats()).counters,
     limits: async () => (await stats()).limits,
     registry: () => Promise.resolve(agent.registry.view()),
+    programs: () => Promise.resolve(agent.programs.view()),
   };
 }
 

@@ -1,7 +1,9 @@
-// What this agent's apps serve: publications made over their links, registered under the agent's own address, and the local
-// clusters behind them. A publication ends with its link. Ending one gracefully goes in an order that loses no
-// request: out of the registry, go-away to the other agents, and only then out of the local cluster.
+// What is served beside this agent: publications that apps make over their links, and those of programs that its configuration names
+// (programs.ts), registered under the agent's own address, and the local clusters behind them. An app's publication ends with its link.
+// Ending one gracefully goes in an order that loses no request: out of the registry, go-away to the other agents, and only then out of
+// the local cluster.
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { MeshError } from '../base/errors.js';
 import type { Engine } from '../native/engine.js';
 import type { PublicationState, ServiceState } from '../handoff/agent-state.js';
@@ -19,10 +21,16 @@ export interface Offer {
   readonly version: string;
   /** 0 to 1,000,000; 100 is usual. */
   readonly weight: number;
+  /** Where it stands; absent: where the agent does. */
+  readonly zone?: string;
 }
 
+/** Who serves a publication: the app behind a link, or a program that is spoken to at an address. */
+export type Server =
+  { readonly link: number } | { readonly address: string; readonly protocol: 'mesh' | 'legacy' };
+
 interface Publication extends Offer {
-  readonly link: number;
+  readonly server: Server;
   readonly key: string;
   registration: Registration | undefined;
   ended: boolean;
@@ -81,21 +89,21 @@ export class Inbound {
   }
 
   /**
-   * Publishes what the app behind `link` offers; publishing it again replaces the earlier offer.
+   * Publishes what an app or a program offers; publishing it again replaces the earlier offer.
    * @returns the instance's id in the registry
    * @throws MeshError
    */
-  async publish(link: number, offer: Offer): Promise<string> {
-    const earlier = this.#find(link, offer);
+  async publish(server: Server, offer: Offer): Promise<string> {
+    const earlier = this.#find(server, offer);
     if (earlier === undefined && this.#publications.size >= this.maxPublications) {
       throw new MeshError(
         'RESOURCE_EXHAUSTED',
-        `this agent's apps publish ${this.maxPublications} instances already (limits.publications)`,
+        `${this.maxPublications} instances are published through this agent already (limits.publications)`,
         { mayHaveRun: false },
       );
     }
     const id = randomUUID();
-    const publication: Publication = { ...offer, link, key: id, registration: undefined, ended: false };
+    const publication: Publication = { ...offer, server, key: id, registration: undefined, ended: false };
     this.#publications.add(publication);
     // First reachable here, then findable by others.
     this.#send(offer.service);
@@ -108,7 +116,7 @@ export class Inbound {
         host: this.advertised.host,
         port: this.advertised.port,
         weight: offer.weight,
-        zone: this.advertised.zone,
+        zone: offer.zone ?? this.advertised.zone,
         protocols: [MESH_PROTOCOL, LEGACY_PROTOCOL],
         metadata: {},
         app: this.app,
@@ -128,9 +136,21 @@ export class Inbound {
     return id;
   }
 
-  /** Ends a publication so that no request is lost; resolves when the app gets no new ones. */
-  async unpublish(link: number, offer: Pick<Offer, 'service' | 'group'>): Promise<void> {
-    const publication = this.#find(link, offer);
+  /** What a server has published as this service and group, if it has. */
+  offered(server: Server, offer: Pick<Offer, 'service' | 'group'>): Offer | undefined {
+    return this.#find(server, offer);
+  }
+
+  /** Publications of programs, those of a process before this one included. */
+  programs(): { server: Server; offer: Offer }[] {
+    return [...this.#publications].flatMap((offer) =>
+      'link' in offer.server ? [] : [{ server: offer.server, offer }],
+    );
+  }
+
+  /** Ends a publication so that no request is lost; resolves when the app or program gets no new ones. */
+  async unpublish(server: Server, offer: Pick<Offer, 'service' | 'group'>): Promise<void> {
+    const publication = this.#find(server, offer);
     if (publication === undefined) return;
     // Where the registry cannot be told, its lease ends by itself; peers are told all the same.
     await publication.registration?.deregister().catch((error: unknown) => {
@@ -148,7 +168,16 @@ export class Inbound {
 
   /** A link is gone: what it published ends at once. */
   linkDown(link: number): void {
-    const gone = [...this.#publications].filter((publication) => publication.link === link);
+    this.#lose([...this.#publications].filter(({ server }) => isLink(server, link)));
+  }
+
+  /** A program does not answer: what it served ends at once. */
+  withdraw(server: Server, offer: Pick<Offer, 'service' | 'group'>): void {
+    const publication = this.#find(server, offer);
+    if (publication !== undefined) this.#lose([publication]);
+  }
+
+  #lose(gone: readonly Publication[]): void {
     for (const publication of gone) {
       this.#forget(publication);
       publication.registration?.deregister().catch((error: unknown) => {
@@ -161,8 +190,8 @@ export class Inbound {
   /** What a successor needs to go on with the publications; between control requests, see Control.pause(). */
   export(): { services: ServiceState[]; publications: PublicationState[] } {
     const publications = [...this.#publications].map(
-      ({ link, key, service, group, version, weight, registration }) => ({
-        ...{ link, key, service, group, version, weight },
+      ({ server, key, service, group, version, weight, registration }) => ({
+        ...{ ...server, key, service, group, version, weight },
         instance: registration?.instance ?? null,
       }),
     );
@@ -171,9 +200,12 @@ export class Inbound {
 
   /** Goes on with the publications of another process, which keeps them in the registry until confirm(). */
   adopt(services: readonly ServiceState[], publications: readonly PublicationState[]): void {
-    for (const { link, key, service, group, version, weight, instance } of publications) {
-      const offer = { service, group, version, weight };
-      const publication: Publication = { ...offer, link, key, registration: undefined, ended: false };
+    for (const { key, service, group, version, weight, instance, ...rest } of publications) {
+      const zone = instance === null ? {} : { zone: instance.zone };
+      const offer = { service, group, version, weight, ...zone };
+      const server = serverOf(rest);
+      if (server === undefined) continue;
+      const publication: Publication = { ...offer, server, key, registration: undefined, ended: false };
       this.#publications.add(publication);
       if (instance !== null) this.#adopted.set(publication, instance);
     }
@@ -190,7 +222,9 @@ export class Inbound {
    */
   async confirm(links: ReadonlySet<number>): Promise<void> {
     for (const publication of [...this.#publications]) {
-      if (this.#adopted.has(publication) && !links.has(publication.link)) this.#forget(publication);
+      const { server } = publication;
+      if (this.#adopted.has(publication) && 'link' in server && !links.has(server.link))
+        this.#forget(publication);
     }
     const adopted = [...this.#adopted];
     this.#adopted.clear();
@@ -230,9 +264,9 @@ export class Inbound {
       .finally(() => this.#turningAway.delete(service));
   }
 
-  #find(link: number, { service, group }: Pick<Offer, 'service' | 'group'>): Publication | undefined {
+  #find(server: Server, { service, group }: Pick<Offer, 'service' | 'group'>): Publication | undefined {
     for (const p of this.#publications) {
-      if (p.link === link && p.service === service && p.group === group) return p;
+      if (isDeepStrictEqual(p.server, server) && p.service === service && p.group === group) return p;
     }
     return undefined;
   }
@@ -251,7 +285,23 @@ export class Inbound {
     this.routes.add(service);
     const candidates = [...this.#publications]
       .filter((p) => p.service === service)
-      .map(({ key, group, version, link, weight }) => ({ key, group, version, endpoint: { link, weight } }));
+      .map(({ key, group, version, server, weight }) => ({
+        ...{ key, group, version },
+        endpoint: { ...server, weight },
+      }));
     this.routes.setCandidates(service, candidates);
   }
+}
+
+function serverOf({
+  link,
+  address,
+  protocol,
+}: Pick<PublicationState, 'link' | 'address' | 'protocol'>): Server | undefined {
+  if (link !== undefined) return { link };
+  return address === undefined || protocol === undefined ? undefined : { address, protocol };
+}
+
+function isLink(server: Server, link: number): boolean {
+  return 'link' in server && server.link === link;
 }

@@ -5,6 +5,7 @@ import type {
   FlowView,
   LimitView,
   LinkView,
+  ProgramView,
   ReadyView,
   RegistryView,
 } from '../observe/agent-view.js';
@@ -12,7 +13,7 @@ import { askAdmin } from './ask-admin.js';
 
 export async function runStatus({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
   const ask = <T>(path: string): Promise<T> => askAdmin<T>(admin, path);
-  const [ready, links, clusters, flows, counters, limits, registry] = await Promise.all([
+  const [ready, links, clusters, flows, counters, limits, registry, programs] = await Promise.all([
     ask<ReadyView>('/ready'),
     ask<LinkView[]>('/links'),
     ask<ClusterView[]>('/clusters'),
@@ -20,10 +21,11 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
     ask<Record<string, number>>('/counters'),
     ask<LimitView[]>('/limits'),
     ask<RegistryView>('/registry'),
+    ask<ProgramView[]>('/programs'),
   ]);
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ ready, links, clusters, flows, counters, limits, registry })}\n`,
+      `${JSON.stringify({ ready, links, clusters, flows, counters, limits, registry, programs })}\n`,
     );
     return;
   }
@@ -40,6 +42,13 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
       ...[l.requestsIn, l.responsesOut, l.pending, l.outboundBytes],
     ]),
   );
+  if (programs.length > 0) {
+    section(
+      'programs',
+      ['service', 'group', 'protocol', 'address', 'state', 'problem'],
+      programs.map((p) => [p.service, p.group, p.protocol, p.address, p.state, p.problem ?? '']),
+    );
+  }
   section(
     'clusters',
     ['direction', 'service', 'group', 'balancer', 'endpoint', 'state', 'in flight', 'requests', 'failures'],

@@ -7,8 +7,10 @@ import { dirname } from 'node:path';
 import { redisUrlForms } from '../base/redis-url.js';
 import { checkDocument, readConfigText } from './check-document.js';
 import { ConfigError } from './config-error.js';
+import { isLoopback } from './field.js';
 import { resolveConfig, thisMachine } from './resolve-config.js';
 import type { AgentConfig, Machine } from './resolve-config.js';
+import { hostAndPort, PROBES } from './publish-schema.js';
 import { configSchema } from './schema.js';
 import type { ConfigFile } from './schema.js';
 import { valueAt } from './schema-walk.js';
@@ -87,6 +89,38 @@ function contradictions(config: ConfigFile): { field: string; text: string }[] {
     }
     taken.set(port, section);
   }
+  return [...wrong, ...wrongPrograms(config)];
+}
+
+function wrongPrograms({ publish, inbound, loopback }: ConfigFile): { field: string; text: string }[] {
+  const wrong: { field: string; text: string }[] = [];
+  const seen = new Map<string, number>();
+  const own = [inbound.port, ...(loopback.enabled ? [loopback.port] : [])];
+  publish.forEach(({ service, group, protocol, address, healthCheck }, i) => {
+    const probes: readonly string[] = PROBES[protocol];
+    if (healthCheck.kind !== null && !probes.includes(healthCheck.kind)) {
+      wrong.push({
+        field: `publish.${i}.healthCheck.kind`,
+        text: `found "${healthCheck.kind}", allowed with protocol ${protocol}: ${probes.join(', ')}`,
+      });
+    }
+    const where = hostAndPort(address);
+    if (where !== undefined && isLoopback(where.host) && own.includes(where.port)) {
+      wrong.push({
+        field: `publish.${i}.address`,
+        text: `found "${address}", where this agent listens itself; allowed: the address of another program`,
+      });
+    }
+    const key = JSON.stringify([service, group, address]);
+    const first = seen.get(key);
+    if (first === undefined) seen.set(key, i);
+    else {
+      wrong.push({
+        field: `publish.${i}`,
+        text: `found the service, group and address of publish.${first} again; allowed: each of them once`,
+      });
+    }
+  });
   return wrong;
 }
 

@@ -7,10 +7,15 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { defaultAgentSocket } from '../base/default-socket.js';
+import { PROBES } from './publish-schema.js';
+import type { ProgramEntry } from './publish-schema.js';
 import type { ConfigFile } from './schema.js';
 
 /** The configuration an agent runs with: every value is there, every path is absolute. */
-export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | 'registry' | 'takeover'> {
+export interface AgentConfig extends Omit<
+  ConfigFile,
+  'socket' | 'advertise' | 'registry' | 'takeover' | 'publish'
+> {
   socket: {
     path: string;
     mode: string;
@@ -28,6 +33,13 @@ export interface AgentConfig extends Omit<ConfigFile, 'socket' | 'advertise' | '
     cacheFile: string;
   };
   takeover: Omit<ConfigFile['takeover'], 'path'> & { path: string };
+  publish: Program[];
+}
+
+/** A program beside the agent that it publishes. */
+export interface Program extends Omit<ProgramEntry, 'zone' | 'healthCheck'> {
+  zone: string;
+  healthCheck: Omit<ProgramEntry['healthCheck'], 'kind'> & { kind: 'legacy-ping' | 'mesh-ping' | 'tcp' };
 }
 
 /** What is asked of the machine. */
@@ -93,6 +105,11 @@ export function resolveConfig(
         file.takeover.path ?? join(`${dirname(socketPath)}-takeover`, basename(socketPath)),
       ),
     },
+    publish: file.publish.map((entry) => ({
+      ...entry,
+      zone: entry.zone ?? file.advertise.zone,
+      healthCheck: { ...entry.healthCheck, kind: entry.healthCheck.kind ?? PROBES[entry.protocol][0] },
+    })),
     filters: file.filters.map((filter) => ({ ...filter, module: resolve(directory, filter.module) })),
   };
   return { config };

@@ -16,34 +16,50 @@ export interface FieldDescription {
   facts: FieldFacts;
 }
 
-/** The facts of the field that a path names or lies in; undefined for a section and for unknown paths. */
+/** The facts of the innermost field that a path names or lies in; undefined for a section and for unknown paths. */
 export function factsAt(root: z.ZodType, path: FieldPath): FieldFacts | undefined {
   let schema: unknown = root;
+  let facts = factsOf(schema);
   for (const key of path) {
-    const facts = factsOf(schema);
-    if (facts) return facts;
     schema = childOf(schema, key);
+    facts = factsOf(schema) ?? (fieldsUnder(schema, []).length > 0 ? undefined : facts);
   }
-  return factsOf(schema);
+  return facts;
 }
 
-/** Names of the fields of the section at a path; empty where the path names no section. */
+/** Names of the fields of the section, or of the list's entry, at a path; empty where the path names neither. */
 export function fieldsOfSection(root: z.ZodType, path: FieldPath): string[] {
   let schema: unknown = root;
   for (const key of path) schema = childOf(schema, key);
   return Object.keys(childrenOf(schema));
 }
 
-/** All fields in the schema's order. */
+/** All fields in the schema's order; a list is one field. */
 export function allFields(root: z.ZodType): FieldDescription[] {
-  const fields: FieldDescription[] = [];
-  const visit = (schema: unknown, path: readonly string[]): void => {
-    const facts = factsOf(schema);
-    if (facts) fields.push({ path, facts });
-    else for (const [key, child] of Object.entries(childrenOf(schema))) visit(child, [...path, key]);
-  };
-  visit(root, []);
-  return fields;
+  return fieldsUnder(root, []);
+}
+
+/** The fields of an entry of the list at a path, with the name that documentation gives them; none where entries have no facts of their own. */
+export function entryFields(
+  root: z.ZodType,
+  path: readonly string[],
+): (FieldDescription & { byDefault: unknown })[] {
+  let schema: unknown = root;
+  for (const key of path) schema = childOf(schema, key);
+  const entry = childOf(schema, 0);
+  return fieldsUnder(entry, []).map((field) => {
+    let leaf: unknown = entry;
+    for (const key of field.path) leaf = childOf(leaf, key);
+    const byDefault: unknown = leaf instanceof z.ZodDefault ? leaf.def.defaultValue : undefined;
+    const [first = '', ...rest] = field.path;
+    return { ...field, path: [...path.slice(0, -1), `${path.at(-1)}[]`, first, ...rest], byDefault };
+  });
+}
+
+function fieldsUnder(start: unknown, at: readonly string[]): FieldDescription[] {
+  const facts = factsOf(start);
+  if (facts) return [{ path: at, facts }];
+  return Object.entries(childrenOf(start)).flatMap(([key, child]) => fieldsUnder(child, [...at, key]));
 }
 
 /** The value at a path; undefined where there is none. */

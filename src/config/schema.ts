@@ -20,12 +20,11 @@ import {
   sizeBytes,
 } from './field.js';
 import type { Told } from './field.js';
+import { programSchema, SOCKET_PATH_MAX_BYTES } from './publish-schema.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const UID_MAX = 0xffff_fffe;
-/** A unix socket's address holds at most this many bytes of path on Linux. */
-const SOCKET_PATH_MAX_BYTES = 107;
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
@@ -334,7 +333,9 @@ const limits = z.strictObject({
       'Connections to one server of the legacy protocol, each of which does one request at a time; further requests wait.',
   }),
   services: integer(1, 65_536, 1_024, { means: 'Services watched in the registry.' }),
-  publications: integer(1, 65_536, 1_024, { means: "Instances that this agent's applications may publish." }),
+  publications: integer(1, 65_536, 1_024, {
+    means: "Instances that this agent's applications, and the programs under `publish`, may be together.",
+  }),
   instances: integer(1, 1_048_576, 16_384, { means: 'Instances read from the registry.' }),
 });
 
@@ -361,6 +362,15 @@ export const configSchema = z.strictObject({
   worker: worker.prefault({}),
   takeover: takeover.prefault({}),
   limits: limits.prefault({}),
+  publish: field(
+    z.array(programSchema).max(1_024).default([]),
+    'a list of at most 1024 entries {service, group, version, protocol, address, weight, zone, healthCheck}',
+    {
+      means:
+        'Programs in other languages that the agent publishes under its own address and forwards to (docs/legacy.md, "Publishing").',
+      live: true,
+    },
+  ),
   filters: field(
     z.array(filter).max(64).default([]),
     'a list of at most 64 entries {module: path, services: [names, or "*" for all]}',

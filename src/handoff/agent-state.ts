@@ -28,7 +28,10 @@ const service = z.object({
   candidates: z.array(candidate),
 });
 const publication = z.object({
-  link: number,
+  /** Of the app that serves it; else a program does, at an address. */
+  link: number.optional(),
+  address: z.string().optional(),
+  protocol: z.enum(['mesh', 'legacy']).optional(),
   key: z.string(),
   service: z.string(),
   group: z.string(),
@@ -56,7 +59,7 @@ const agentState = z.object({
 
 /** A service of one direction; candidates of the inbound direction are its publications. */
 export type ServiceState = z.infer<typeof service>;
-/** What an app has published; `instance` as it stands in the registry. */
+/** What an app or a program has published; `instance` as it stands in the registry. */
 export type PublicationState = z.infer<typeof publication>;
 /** See the file's head. */
 export type AgentState = Omit<z.infer<typeof agentState>, 'format'>;

@@ -110,6 +110,18 @@ export interface RegistryView {
   protected: { service: string; instances: number }[];
 }
 
+/** One program that the configuration names under `publish`. */
+export interface ProgramView {
+  service: string;
+  group: string;
+  protocol: 'legacy' | 'mesh';
+  address: string;
+  /** `checking`: it has not answered often enough yet; `failing`: it does not answer and is not published. */
+  state: 'checking' | 'published' | 'failing';
+  /** What was wrong when it was asked last; null if nothing was. */
+  problem: string | null;
+}
+
 /** See the file's head. */
 export interface AgentView {
   ready(): Promise<ReadyView>;
@@ -120,6 +132,7 @@ export interface AgentView {
   counters(): Promise<Record<string, number>>;
   limits(): Promise<LimitView[]>;
   registry(): Promise<RegistryView>;
+  programs(): Promise<ProgramView[]>;
   /** The configuration in force. The admin server takes secrets out before it shows it. */
   config(): Promise<unknown>;
 }

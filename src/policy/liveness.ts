@@ -25,7 +25,7 @@ export class ProbeRecord {
   }
 
   /** `down` or `up` once enough results in a row say so; `unsure` before that. */
-  verdict({ failures, successes }: LivenessBounds): 'up' | 'down' | 'unsure' {
+  verdict({ failures, successes }: Pick<LivenessBounds, 'failures' | 'successes'>): 'up' | 'down' | 'unsure' {
     if (this.#failures >= failures) return 'down';
     return this.#successes >= successes ? 'up' : 'unsure';
   }

@@ -9,6 +9,7 @@ import { mayAct } from '../policy/election.js';
 import type { HeldLease } from '../policy/election.js';
 import { decideLiveness, ProbeRecord } from '../policy/liveness.js';
 import type { Judged, LivenessBounds } from '../policy/liveness.js';
+import { Probe } from '../probe/probe.js';
 import { systemClock } from '../registry/clock.js';
 import { MESH_PROTOCOL } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
@@ -16,7 +17,6 @@ import { RedisClient } from '../registry/redis/redis-client.js';
 import type { RedisClientOptions } from '../registry/redis/redis-client.js';
 import { RedisDirectory } from '../registry/redis/redis-directory.js';
 import { keysOf, servicesKey, watcherKey } from '../registry/redis/service-keys.js';
-import { Probe } from './probe.js';
 
 /** Services without a registration for so long are forgotten. */
 const SERVICE_MS = 3_600_000;
@@ -140,7 +140,7 @@ export class Watcher {
       for (let name = queue.pop(); name !== undefined && !this.#closed; name = queue.pop()) {
         const target = this.#targets.get(name) ?? { probe: probeOf(name), record: new ProbeRecord() };
         this.#targets.set(name, target);
-        target.record.add(await target.probe.ask(timeoutMs));
+        target.record.add((await target.probe.ask(timeoutMs)) === undefined);
       }
     };
     await Promise.all(Array.from({ length: Math.min(PARALLEL, queue.length) }, worker));
@@ -217,7 +217,8 @@ function targetOf({ host, port, protocols }: Instance): string {
 
 function probeOf(target: string): Probe {
   const [kind, host = '', port] = target.split(' ');
-  return new Probe(host, Number(port), kind === 'mesh' ? 'mesh' : 'legacy');
+  const probe = kind === 'mesh' ? 'mesh-ping' : 'legacy-ping';
+  return new Probe({ host, port: Number(port) }, probe, 'ringside-watcher');
 }
 
 function byService(judged: readonly Judged[]): Map<string, string[]> {

@@ -81,6 +81,7 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
       ]),
     flows: () =>
       Promise.resolve([flowOf(), flowOf({ direction: 'inbound', service: 'we"ird\\\n', method: 'x' })]),
+    programs: () => Promise.resolve([]),
     counters: () =>
       Promise.resolve({ upcalls: 4, flow_hits: 10, protocol_errors: 0, 'odd-Name': 1, seen_total: 2 }),
     limits: () => Promise.resolve([{ name: 'links', used: 1, max: 4096 }]),

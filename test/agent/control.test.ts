@@ -1,20 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { Control } from '../../src/agent/control.js';
-import type { Inbound, Offer } from '../../src/agent/inbound.js';
+import type { Inbound, Offer, Server } from '../../src/agent/inbound.js';
 import { MeshError } from '../../src/base/errors.js';
 import { Status } from '../../src/base/status.js';
 import type { Verdict } from '../../src/native/engine-commands.js';
 import { decodeHeader } from '../../src/protocol/header.js';
 
-const asked: { link: number; offer: Offer }[] = [];
+const asked: { server: Server; offer: Offer }[] = [];
 const inbound = {
-  publish: async (link: number, offer: Offer) => {
+  publish: async (server: Server, offer: Offer) => {
     if (offer.service === 'refused') throw new MeshError('RESOURCE_EXHAUSTED', 'full');
     if (offer.service === 'broken') throw new Error(`boom ${'x'.repeat(5_000)}`);
-    asked.push({ link, offer });
+    asked.push({ server, offer });
     return 'instance-1';
   },
-  unpublish: async (link: number, offer: Offer) => void asked.push({ link, offer }),
+  unpublish: async (server: Server, offer: Offer) => void asked.push({ server, offer }),
 } as unknown as Inbound;
 const control = new Control(inbound);
 
@@ -38,7 +38,7 @@ describe('what apps ask of their agent', () => {
       body: '{"instance":"instance-1"}',
     });
     expect(asked.pop()).toEqual({
-      link: 7,
+      server: { link: 7 },
       offer: { service: 'ledger', group: '', version: '', weight: 100 },
     });
   });
@@ -48,7 +48,7 @@ describe('what apps ask of their agent', () => {
       code: Status.OK,
       body: '{}',
     });
-    expect(asked.pop()).toMatchObject({ link: 7, offer: { service: 'ledger', group: 'blue' } });
+    expect(asked.pop()).toMatchObject({ server: { link: 7 }, offer: { service: 'ledger', group: 'blue' } });
   });
 
   it.each([

@@ -64,7 +64,7 @@ describe('publishing', () => {
     routes.add('ledger');
     ensure();
     engine.said.length = 0;
-    const id = await inbound.publish(7, offer());
+    const id = await inbound.publish({ link: 7 }, offer());
     expect(engine.said).toEqual(['cluster ledger/: 7', 'registered ledger']);
     expect(registered).toEqual([
       expect.objectContaining({ id, service: 'ledger', host: '192.0.2.1', port: 15101, app: 'shop' }),
@@ -72,33 +72,33 @@ describe('publishing', () => {
   });
 
   it('again on the same link replaces the earlier offer', async () => {
-    await inbound.publish(7, offer());
-    await inbound.publish(7, { ...offer(), weight: 5 });
+    await inbound.publish({ link: 7 }, offer());
+    await inbound.publish({ link: 7 }, { ...offer(), weight: 5 });
     expect(inbound.size).toBe(1);
     expect(registered.map(({ weight }) => weight)).toEqual([5]);
   });
 
   it('that the registry refuses leaves nothing', async () => {
     refuse = new Error('disk full');
-    await expect(inbound.publish(7, offer())).rejects.toThrow('disk full');
+    await expect(inbound.publish({ link: 7 }, offer())).rejects.toThrow('disk full');
     expect(inbound.size).toBe(0);
     ensure();
     expect(engine.endpoints('ledger')).toEqual([]);
   });
 
   it('is bounded, and the bound is named', async () => {
-    for (let i = 0; i < maxPublications; i++) await inbound.publish(i, offer(`s${i}`));
-    await expect(inbound.publish(9, offer('more'))).rejects.toMatchObject({
+    for (let i = 0; i < maxPublications; i++) await inbound.publish({ link: i }, offer(`s${i}`));
+    await expect(inbound.publish({ link: 9 }, offer('more'))).rejects.toMatchObject({
       status: 'RESOURCE_EXHAUSTED',
       mayHaveRun: false,
       message: expect.stringContaining('limits.publications') as string,
     });
-    await expect(inbound.publish(0, offer('s0'))).resolves.toEqual(expect.any(String));
+    await expect(inbound.publish({ link: 0 }, offer('s0'))).resolves.toEqual(expect.any(String));
   });
 
   it('while the link dies ends with nothing registered', async () => {
     slow = true;
-    const publishing = inbound.publish(7, offer());
+    const publishing = inbound.publish({ link: 7 }, offer());
     inbound.linkDown(7);
     for (const go of waiting) go();
     await publishing;
@@ -109,10 +109,10 @@ describe('publishing', () => {
 
 describe('unpublishing', () => {
   it('the last instance goes in the order that loses no request', async () => {
-    await inbound.publish(7, offer());
+    await inbound.publish({ link: 7 }, offer());
     ensure();
     engine.said.length = 0;
-    const done = inbound.unpublish(7, offer());
+    const done = inbound.unpublish({ link: 7 }, offer());
     await settle();
     expect(engine.said).toEqual(['deregistered ledger', 'go-away ledger']);
     expect(engine.endpoints('ledger')).toEqual([7]);
@@ -123,21 +123,21 @@ describe('unpublishing', () => {
   });
 
   it('one of two needs no go-away: the other takes its requests', async () => {
-    await inbound.publish(7, offer());
-    await inbound.publish(8, offer());
+    await inbound.publish({ link: 7 }, offer());
+    await inbound.publish({ link: 8 }, offer());
     ensure();
-    await inbound.unpublish(7, offer());
+    await inbound.unpublish({ link: 7 }, offer());
     expect(engine.said.filter((text) => text.startsWith('go-away'))).toEqual([]);
     expect(engine.endpoints('ledger')).toEqual([8]);
     expect(registered).toHaveLength(1);
   });
 
   it('what was never published does nothing', async () => {
-    await inbound.publish(7, offer());
+    await inbound.publish({ link: 7 }, offer());
     engine.said.length = 0;
-    await inbound.unpublish(8, offer());
-    await inbound.unpublish(7, offer('other'));
-    await inbound.unpublish(7, offer('ledger', 'blue'));
+    await inbound.unpublish({ link: 8 }, offer());
+    await inbound.unpublish({ link: 7 }, offer('other'));
+    await inbound.unpublish({ link: 7 }, offer('ledger', 'blue'));
     expect(engine.said).toEqual([]);
   });
 });
@@ -146,9 +146,9 @@ describe('a service that nobody here serves', () => {
   const goAways = (): string[] => engine.said.filter((text) => text.startsWith('go-away'));
 
   it('is announced to others when the last link that served it is lost', async () => {
-    await inbound.publish(7, offer());
-    await inbound.publish(7, offer('users'));
-    await inbound.publish(8, offer('users'));
+    await inbound.publish({ link: 7 }, offer());
+    await inbound.publish({ link: 7 }, offer('users'));
+    await inbound.publish({ link: 8 }, offer('users'));
     inbound.linkDown(7);
     await settle();
     expect(goAways()).toEqual(['go-away ledger']);

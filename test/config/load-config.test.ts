@@ -266,3 +266,71 @@ describe('a file', () => {
     expect(() => loadAgentConfig(file)).toThrow('larger than 1048576 bytes');
   });
 });
+
+describe('what is published for programs', () => {
+  const entry = (fields: string): string =>
+    `publish: [{service: s, protocol: legacy, address: "127.0.0.1:80"${fields}}]`;
+
+  it('is filled in from the protocol and from what the agent says of itself', () => {
+    const { publish } = parse(`advertise: {zone: east}\n${entry('')}`);
+    expect(publish).toEqual([
+      {
+        ...{ service: 's', group: '', version: '', protocol: 'legacy', address: '127.0.0.1:80', weight: 100 },
+        zone: 'east',
+        healthCheck: { kind: 'legacy-ping', intervalMs: 1_000, timeoutMs: 1_000, failures: 3, successes: 1 },
+      },
+    ]);
+    const [mesh] = parse('publish: [{service: s, protocol: mesh, address: /run/s.sock, zone: ""}]').publish;
+    expect(mesh).toMatchObject({ zone: '', address: '/run/s.sock', healthCheck: { kind: 'mesh-ping' } });
+  });
+
+  it.each([
+    ['publish: 1', 'publish (line 1, column 10): found 1, allowed: a list of at most 1024 entries'],
+    ['publish: [x]', 'publish.0 (line 1, column 11): found "x", allowed: a section with service, group'],
+    [
+      'publish: [{}]',
+      'publish.0.service (line 1, column 11): found nothing, allowed: text of 1 to 256 bytes',
+    ],
+    ['publish: [{}]', 'publish.0.protocol (line 1, column 11): found nothing, allowed: legacy, mesh'],
+    [entry(', protocl: 1'), 'publish.0.protocl (line 1, column 67): unknown field; did you mean "protocol"?'],
+    [entry(', weight: -1'), 'publish.0.weight (line 1, column 75): found -1, allowed: a whole number from 0'],
+    [
+      entry(', healthCheck: {kind: ping}'),
+      'publish.0.healthCheck.kind (line 1, column 87): found "ping", allowed: legacy-ping, mesh-ping, tcp',
+    ],
+    [
+      entry(', healthCheck: {kind: mesh-ping}'),
+      'publish.0.healthCheck.kind (line 1, column 87): found "mesh-ping", allowed with protocol legacy: legacy-ping, tcp',
+    ],
+    [
+      entry(', healthCheck: {every: 1}'),
+      'publish.0.healthCheck.every (line 1, column 81): unknown field; fields',
+    ],
+    [
+      `inbound: {port: 80}\n${entry('')}`,
+      'publish.0.address (line 2, column 51): found "127.0.0.1:80", where this agent listens itself',
+    ],
+    [
+      'publish:\n- &a {service: s, protocol: mesh, address: "[::1]:1"}\n- *a',
+      'publish.1 (line 3, column 3): found the service, group and address of publish.0 again',
+    ],
+    ...[
+      'localhost:80',
+      '127.0.0.1',
+      '127.0.0.1:0',
+      '::1:80',
+      '[127.0.0.1]:80',
+      `/${'x'.repeat(107)}`,
+      'run/x',
+    ].map((address): [string, string] => [
+      `publish: [{service: s, protocol: mesh, address: "${address}"}]`,
+      'publish.0.address (line 1, column 49)',
+    ]),
+    ...['ringside.agent', '/service/lookup', '/service/moa-admin', ''].map((service): [string, string] => [
+      `publish: [{service: "${service}", protocol: mesh, address: "127.0.0.1:1"}]`,
+      'publish.0.service (line 1, column 21)',
+    ]),
+  ])('%s', (text, expected) => {
+    expect(problemsOf(text)).toContainEqual(expect.stringContaining(expected));
+  });
+});

@@ -1,6 +1,6 @@
 // A running agent (the built command line) with a configuration of the test's: where it listens, its log as objects, its admin
 // server's answers.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../../src/observe/agent-view.js';
@@ -144,6 +144,14 @@ export class AgentProcess {
       const [pending, parked] = await Promise.all([this.limit('pending'), this.limit('parked')]);
       return pending.used === 0 && parked.used === 0;
     });
+  }
+
+  /** Puts a changed configuration in the place of the old one, as editors and Kubernetes do. */
+  change(changes: AgentConfig): void {
+    const config = JSON.parse(readFileSync(this.configFile, 'utf8')) as AgentConfig;
+    const beside = `${this.configFile}.new`;
+    writeFileSync(beside, JSON.stringify(mergeConfig(config, changes)));
+    renameSync(beside, this.configFile);
   }
 
   /** Ends it without letting it do anything. */

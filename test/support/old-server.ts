@@ -16,6 +16,8 @@ export class OldServer {
   readonly connections = new Set<Socket>();
   /** Requests under way on one connection at the same moment, at most. */
   mostAtOnce = 0;
+  /** Takes connections and answers nothing, as a process that hangs. */
+  silent = false;
 
   private constructor(
     private readonly server: Server,
@@ -24,15 +26,24 @@ export class OldServer {
     server.on('connection', (socket) => this.#serve(socket));
   }
 
-  static async start(handle: (request: OldRequest) => Answer | Promise<Answer>): Promise<OldServer> {
+  /** @param at a port of this machine, 0 for any, or the path of a unix socket */
+  static async start(
+    handle: (request: OldRequest) => Answer | Promise<Answer>,
+    at: number | string = 0,
+  ): Promise<OldServer> {
     const server = createServer();
     const old = new OldServer(server, handle);
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const where = typeof at === 'string' ? { path: at } : { port: at, host: '127.0.0.1' };
+    await new Promise<void>((resolve) => server.listen(where, resolve));
     return old;
   }
 
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
   get address(): string {
-    return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `127.0.0.1:${this.port}`;
   }
 
   async close(): Promise<void> {
@@ -47,6 +58,7 @@ export class OldServer {
     socket.on('close', () => this.connections.delete(socket));
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
+      if (this.silent) return;
       bytes = Buffer.concat([bytes, chunk]);
       for (;;) {
         const head = /^\*(\d+)\r\n\$\d+\r\n(\w+)\r\n(?:\$(\d+)\r\n)?/.exec(bytes.toString('latin1', 0, 64));

@@ -21,6 +21,15 @@ TEST(Upstreams, AnAddressIsSharedAndFreedWithItsLastUser) {
   EXPECT_EQ(table.at(c).address, "127.0.0.2:80");
 }
 
+TEST(Upstreams, APathIsTheAddressOfAUnixSocket) {
+  Upstreams table;
+  const uint32_t slot = table.acquire("/run/app.sock", LinkProtocol::kLegacy);
+  ASSERT_NE(slot, UINT32_MAX);
+  EXPECT_TRUE(table.at(slot).socket_address.is_unix());
+  EXPECT_NE(table.acquire("/" + std::string(106, 'x'), LinkProtocol::kMesh), UINT32_MAX);
+  EXPECT_EQ(table.acquire("/" + std::string(107, 'x'), LinkProtocol::kMesh), UINT32_MAX) << "a socket's address ends with a zero";
+}
+
 TEST(Upstreams, WhatIsNoAddressIsRefused) {
   Upstreams table;
   for (const char* text : {"", ":", "80", "localhost:80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:8x",
