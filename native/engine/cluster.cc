@@ -22,6 +22,7 @@ bool ClusterTable::set(ClusterSpec spec) {
   }
   std::swap(cluster.instances, instances);
   cluster.weights = std::move(weights);
+  cluster.shares = WeightedShares::of(cluster.weights);
   cluster.id = spec.id;
   cluster.direction = spec.direction;
   cluster.balancer = spec.balancer;

@@ -11,6 +11,7 @@
 
 #include "native/engine/flow_table.h"
 #include "native/engine/handle.h"
+#include "native/engine/weighted_shares.h"
 #include "native/link/link.h"
 
 namespace ringside {
@@ -58,6 +59,7 @@ struct Cluster {
   std::string group;
   std::vector<uint32_t> instances;  // slots
   std::vector<uint32_t> weights;
+  WeightedShares shares;  // of the weights
   uint32_t turn = 0;  // of round robin
 };
 

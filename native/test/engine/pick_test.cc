@@ -26,6 +26,15 @@ struct Fixture {
     EXPECT_TRUE(table.set(cluster_of(1, std::move(specs), balancer)));
     return *table.find(1);
   }
+  Cluster& cluster(const std::vector<uint32_t>& weights, Balancer balancer) {
+    std::vector<EndpointSpec> specs;
+    for (const uint32_t weight : weights) {
+      specs.push_back(remote(specs.size(), "10.0.0.1:80"));
+      specs.back().weight = weight;
+    }
+    EXPECT_TRUE(table.set(cluster_of(1, std::move(specs), balancer)));
+    return *table.find(1);
+  }
   template <typename Usable>
   uint32_t one(Cluster& cluster, Usable usable) {
     return pick(cluster, table, random, usable);
@@ -122,6 +131,58 @@ TEST(Pick, TwoChoicesKeepTheSpreadOfOpenRequestsSmall) {
   for (const uint32_t slot : cluster.instances) most = std::max(most, f.table.instance(slot).in_flight);
   // Ten on average; random choice alone would reach twenty and more.
   EXPECT_LE(most, 14u);
+}
+
+TEST(Pick, WeightsAreSharesOfIdleInstances) {
+  Fixture f;
+  constexpr int kPicks = 200'000;
+  const std::vector<std::vector<uint32_t>> cases{{1, 2, 7}, {100, 50}, {0, 5, 5}, {3, 3, 3, 1, 100, 3}, {1, 1'000'000}, {UINT32_MAX, UINT32_MAX - 1, 1}};
+  for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
+    for (const std::vector<uint32_t>& weights : cases) {
+      Cluster& cluster = f.cluster(weights, balancer);
+      std::map<uint32_t, int> picked;
+      for (int i = 0; i < kPicks; i++) picked[f.one(cluster)]++;
+      double total = 0;
+      for (const uint32_t weight : weights) total += weight;
+      for (size_t i = 0; i < weights.size(); i++) {
+        EXPECT_NEAR(picked[cluster.instances[i]] / static_cast<double>(kPicks), weights[i] / total, 0.01) << i;
+      }
+    }
+  }
+}
+
+TEST(Pick, WeightedTurnsComeAtEvenDistances) {
+  Fixture f;
+  Cluster& cluster = f.cluster({1, 2, 7}, Balancer::kRoundRobin);
+  int since_light = 0;
+  int longest = 0;
+  for (int i = 0; i < 10'000; i++) {
+    since_light = f.one(cluster) == cluster.instances[0] ? 0 : since_light + 1;
+    longest = std::max(longest, since_light);
+  }
+  // Every tenth on average; by lot it would be absent for eighty turns at a time.
+  EXPECT_LE(longest, 30);
+}
+
+TEST(Pick, OpenRequestsFollowTheWeights) {
+  Fixture f;
+  Cluster& cluster = f.cluster({10, 10, 20, 60}, Balancer::kLeastRequest);
+  for (int i = 0; i < 1000; i++) f.table.instance(f.one(cluster)).in_flight++;
+  for (size_t i = 0; i < 4; i++) {
+    EXPECT_NEAR(f.table.instance(cluster.instances[i]).in_flight, cluster.weights[i] * 10.0, 30) << i;
+  }
+  f.table.instance(cluster.instances[3]).in_flight = 10'000;
+  for (int i = 0; i < 100; i++) EXPECT_NE(f.one(cluster), cluster.instances[3]) << "its weight does not help one that is slow";
+}
+
+TEST(Pick, AnInstanceOfNoWeightServesWhenNothingElseCan) {
+  Fixture f;
+  for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
+    Cluster& cluster = f.cluster({0, 5}, balancer);
+    const uint32_t idle = cluster.instances[0];
+    for (int i = 0; i < 1000; i++) ASSERT_NE(f.one(cluster), idle);
+    EXPECT_EQ(f.one(cluster, [&](uint32_t slot) { return slot == idle; }), idle);
+  }
 }
 
 }  // namespace
