@@ -232,6 +232,30 @@ AppLink::Written AppLink::write(const uint8_t* bytes, size_t n, size_t* taken) {
   return at == n ? Written::kAll : full ? Written::kSome : Written::kMalformed;
 }
 
+bool AppLink::has_room() {
+  if (state_ != State::kOpen) return false;
+  if (to_agent_.reserve(kMaxFrameBytes) != nullptr || !to_agent_.arm_space_wanted(kMaxFrameBytes)) return true;
+  if (to_agent_.violated()) close("ring tail out of range");
+  space_wanted_bytes_ = kMaxFrameBytes;
+  return false;
+}
+
+AppLink::Written AppLink::write_frame(const uint8_t* prefix, size_t prefix_bytes, const uint8_t* body, size_t body_bytes) {
+  FixedPart fixed;
+  if (prefix_bytes < kFixedBytes || decode_fixed(prefix, &fixed) != nullptr || is_opening_frame(fixed.type) ||
+      prefix_bytes != kFixedBytes + fixed.header_bytes || body_bytes != fixed.body_bytes) {
+    return Written::kMalformed;
+  }
+  uint8_t* const place = state_ == State::kOpen ? to_agent_.reserve(static_cast<uint32_t>(prefix_bytes + body_bytes)) : nullptr;
+  if (to_agent_.violated()) close("ring tail out of range");
+  if (place == nullptr) return Written::kSome;
+  std::memcpy(place, prefix, prefix_bytes);
+  if (body_bytes > 0) std::memcpy(place + prefix_bytes, body, body_bytes);
+  to_agent_.commit();
+  if (to_agent_.publish()) ring_agent();
+  return Written::kAll;
+}
+
 bool AppLink::space_returned() {
   if (state_ != State::kOpen || space_wanted_bytes_ == 0) return false;
   const bool still_full = to_agent_.arm_space_wanted(space_wanted_bytes_);

@@ -50,6 +50,13 @@ class AppLink {
   /// kMalformed: the bytes are no sequence of whole valid frames; nothing was sent and the link lives on.
   Written write(const uint8_t* bytes, size_t n, size_t* taken);
 
+  /// Whether the ring takes a frame of any size now. If not, space_returned() tells when it does, unless the link is not open.
+  bool has_room();
+
+  /// Puts one whole frame that lies in two pieces, its fixed part and header and its body, into the ring; the agent is woken at
+  /// once, so that it works while the next piece is copied. kSome: there is no room (see has_room()), or the link is not open.
+  Written write_frame(const uint8_t* prefix, size_t prefix_bytes, const uint8_t* body, size_t body_bytes);
+
   /// Copies records out, back to back, while `room` takes the largest possible frame, then releases them.
   /// Returns the bytes filled, all of them whole valid frames, even when the link closed behind them: see state().
   size_t drain(uint8_t* slab, size_t room);

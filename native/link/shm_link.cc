@@ -12,6 +12,8 @@ namespace ringside {
 namespace {
 // Up to here a whole record is copied out of the ring: cheaper than an iovec of its own, and neighbours merge into one.
 constexpr uint32_t kCopyWholeBytes = 4096;
+// From here on a record is published before the turn ends: the app copies it out while the next one is copied in.
+constexpr size_t kLargeBodyBytes = 16 * 1024;
 }  // namespace
 
 ShmLink::ShmLink(UniqueFd socket, Segment segment, AgentDoorbells doorbells, TurnArena* arena, uint64_t max_outbound_bytes)
@@ -94,6 +96,7 @@ bool ShmLink::put(const uint8_t* head, size_t head_bytes, const uint8_t* body, s
   std::memcpy(place, head, head_bytes);
   if (body_bytes > 0) std::memcpy(place + head_bytes, body, body_bytes);
   out_.commit();
+  if (body_bytes >= kLargeBodyBytes && out_.publish()) ring_pipe(doorbells_.pipe_write.get());
   return true;
 }
 

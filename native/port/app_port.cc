@@ -287,6 +287,8 @@ class AppLinkObject : public Napi::ObjectWrap<AppLinkObject> {
     return DefineClass(env, "AppLink",
                        {
                            InstanceMethod<&AppLinkObject::write>("write"),
+                           InstanceMethod<&AppLinkObject::has_room>("hasRoom"),
+                           InstanceMethod<&AppLinkObject::write_frame>("writeFrame"),
                            InstanceMethod<&AppLinkObject::close>("close"),
                            InstanceMethod<&AppLinkObject::ref>("ref"),
                            InstanceMethod<&AppLinkObject::unref>("unref"),
@@ -325,17 +327,48 @@ class AppLinkObject : public Napi::ObjectWrap<AppLinkObject> {
       Napi::RangeError::New(env, "start and end do not lie in bytes").ThrowAsJavaScriptException();
       return env.Undefined();
     }
-    AppLink* link = driver_ == nullptr ? nullptr : driver_->link();
-    if (link == nullptr) return Napi::Number::New(env, 0);
-    const bool was_closed = link->state() == AppLink::State::kClosed;
     size_t taken = 0;
-    const AppLink::Written written = link->write(bytes.Data() + start, static_cast<size_t>(end - start), &taken);
-    if (!was_closed && link->state() == AppLink::State::kClosed) driver_->wake_next_turn();
+    const AppLink::Written written = use_link(AppLink::Written::kSome, [&](AppLink& link) {
+      return link.write(bytes.Data() + start, static_cast<size_t>(end - start), &taken);
+    });
     if (written == AppLink::Written::kMalformed) {
       Napi::TypeError::New(env, "bytes hold something other than whole valid frames").ThrowAsJavaScriptException();
       return env.Undefined();
     }
     return Napi::Number::New(env, static_cast<double>(taken));
+  }
+
+  Napi::Value has_room(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), use_link(false, [](AppLink& link) { return link.has_room(); }));
+  }
+
+  Napi::Value write_frame(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!is_bytes(info[0]) || !is_bytes(info[1])) {
+      Napi::TypeError::New(env, "expected (prefix: Uint8Array, body: Uint8Array)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const auto prefix = info[0].As<Napi::Uint8Array>();
+    const auto body = info[1].As<Napi::Uint8Array>();
+    const AppLink::Written written = use_link(AppLink::Written::kSome, [&](AppLink& link) {
+      return link.write_frame(prefix.Data(), prefix.ByteLength(), body.Data(), body.ByteLength());
+    });
+    if (written == AppLink::Written::kMalformed) {
+      Napi::TypeError::New(env, "prefix and body are no whole valid frame").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    return Napi::Boolean::New(env, written == AppLink::Written::kAll);
+  }
+
+  /// What `use` answers, or `otherwise` when the link is gone. If that ended the link, its end is told with the next turn.
+  template <typename Answer, typename Use>
+  Answer use_link(Answer otherwise, Use use) {
+    AppLink* link = driver_ == nullptr ? nullptr : driver_->link();
+    if (link == nullptr) return otherwise;
+    const bool was_closed = link->state() == AppLink::State::kClosed;
+    const Answer answer = use(*link);
+    if (!was_closed && link->state() == AppLink::State::kClosed) driver_->wake_next_turn();
+    return answer;
   }
 
   void close(const Napi::CallbackInfo&) {

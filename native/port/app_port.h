@@ -5,7 +5,7 @@
 
 namespace ringside {
 
-/// Adds AppLink(socketPath, hello, events) with write, close, ref and unref to the addon's exports.
+/// Adds AppLink(socketPath, hello, events) with write, hasRoom, writeFrame, close, ref and unref to the addon's exports.
 void init_app_port(Napi::Env env, Napi::Object exports);
 
 }  // namespace ringside

@@ -15,7 +15,7 @@ export interface AppLinkEvents {
    * them may be kept (each keeps its slab of 256 KiB alive). One call per batch and turn of the event loop.
    */
   onData(slab: Buffer, start: number, end: number): void;
-  /** After a `write` that took less than it was given: there is room for the next frame again. */
+  /** After a `write` that took less than it was given, or a `hasRoom` that said no: there is room again. */
   onSpace(): void;
   /** Exactly once, last. What the peer published before it went away has been delivered by then. */
   onClose(reason: string): void;
@@ -31,6 +31,15 @@ export interface AppLink {
    * @throws RangeError when start and end do not lie in bytes, TypeError when there are no whole valid frames in between
    */
   write(bytes: Uint8Array, start: number, end: number): number;
+  /** Whether there is room for a frame of any size. If not, onSpace follows once there is, or the link is not open. */
+  hasRoom(): boolean;
+  /**
+   * Sends one frame that lies in two pieces, its fixed part with the header and its body, and wakes the agent at once.
+   *
+   * @returns false, having sent nothing, if there is no room for it or the link is not open
+   * @throws TypeError when the two are no whole valid frame
+   */
+  writeFrame(prefix: Uint8Array, body: Uint8Array): boolean;
   /** Closes the link; onClose follows. Further calls do nothing. */
   close(): void;
   /** Lets the link keep the event loop alive (the default). */

@@ -14,6 +14,8 @@ export interface Addon {
 /** The object behind an app's link, see app-link.ts. */
 export interface NativeAppLink {
   write(bytes: Uint8Array, start: number, end: number): number;
+  hasRoom(): boolean;
+  writeFrame(prefix: Uint8Array, body: Uint8Array): boolean;
   close(): void;
   ref(): void;
   unref(): void;

@@ -3,7 +3,7 @@
 // the reasons for which the ladder climbs down, so it is loaded late and the reason is kept.
 import { errorText } from '../base/errors.js';
 import type { AppLink, openAppLink } from '../native/app-link.js';
-import type { Channel, ChannelEvents } from './channel.js';
+import type { Channel, ChannelEvents, Gather } from './channel.js';
 
 /** The addon's way to open a link; tests give another. */
 export type OpenAppLink = typeof openAppLink;
@@ -46,6 +46,15 @@ class ShmChannel implements Channel {
   write(bytes: Buffer, start: number, end: number): number {
     return this.#open && !this.#closed ? this.#link.write(bytes, start, end) : 0;
   }
+
+  readonly gather: Gather = {
+    // The agent works on one frame while the next is copied.
+    batchFrames: 1,
+    ready: () => this.#open && !this.#closed && this.#link.hasRoom(),
+    write: (frames) => {
+      for (const { prefix, body } of frames) this.#link.writeFrame(prefix, body);
+    },
+  };
 
   close(): void {
     if (this.#closed) return;

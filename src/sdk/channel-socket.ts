@@ -44,18 +44,21 @@ class SocketChannel implements Channel {
   }
 
   readonly gather: Gather = {
+    // One system call for all that leaves in a turn.
+    batchFrames: Infinity,
     ready: () => {
       const { socket } = this;
       if (this.#open && !this.#closed && socket.writable && socket.writableLength === 0) return true;
       this.#refused = true;
       return false;
     },
-    write: (pieces) => {
+    write: (frames) => {
       const { socket } = this;
-      const last = pieces.length - 1;
+      const pieces = frames.flatMap(({ prefix, body }) => [prefix, body]);
+      const last = pieces.pop()!;
       socket.cork();
-      for (let i = 0; i < last; i += 1) socket.write(pieces[i]!);
-      socket.write(pieces[last]!, this.#written);
+      for (const piece of pieces) socket.write(piece);
+      socket.write(last, this.#written);
       socket.uncork();
     },
   };

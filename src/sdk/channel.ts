@@ -22,20 +22,27 @@ export interface Channel {
    * frames. What was taken is out of the link's hands.
    */
   write(bytes: Buffer, start: number, end: number): number;
-  /** Present where a frame need not lie in one buffer. */
-  readonly gather?: Gather;
+  readonly gather: Gather;
   /** True if the channel still reads from the buffer it was last given, so that it must not be reused. */
   readonly holdsBuffer: boolean;
   /** Ends the channel: what was taken is still sent where the transport can. */
   close(): void;
 }
 
-/** Sending frames in pieces that are not copied before. */
+/** Sending frames that do not lie in one buffer, without copying them together first. */
 export interface Gather {
-  /** Whether the channel takes something now. If not, onSpace follows. */
+  /** How many frames one write takes. */
+  readonly batchFrames: number;
+  /** Whether the channel takes a write now. If not, onSpace follows. */
   ready(): boolean;
-  /** Hands over whole frames cut in pieces. The channel is ready, and they are out of the link's hands. */
-  write(pieces: readonly Uint8Array[]): void;
+  /** Hands over whole frames. The channel is ready, and they are out of the link's hands. */
+  write(frames: readonly FrameParts[]): void;
+}
+
+/** A frame in two pieces: fixed part and header, and body. */
+export interface FrameParts {
+  readonly prefix: Uint8Array;
+  readonly body: Uint8Array;
 }
 
 /** Opens a channel that reports to `events`, never before it has returned. */

@@ -10,7 +10,7 @@ import type { StreamId } from '../protocol/stream-frame.js';
 import type { Channel } from './channel.js';
 import { Outbound } from './outbound.js';
 import { OutgoingStreams } from './outgoing-stream.js';
-import type { OutgoingStream } from './outgoing-stream.js';
+import type { OutgoingStream, Piece } from './outgoing-stream.js';
 
 /** Beyond the bound of outbound bytes, statuses and pongs may still use this much before the link is given up. */
 const outboundReserveBytes = 2 * 1024 * 1024;
@@ -128,42 +128,30 @@ export class LinkWriter {
 
   #flushStreams(channel: Channel): void {
     const { gather } = channel;
-    if (gather === undefined) this.#copyPieces(channel);
-    else if (gather.ready()) {
-      const pieces = this.#pieces();
-      if (pieces.length > 0) gather.write(pieces);
-    } else this.#blocked = true;
+    for (let leftBytes = streamTurnBytes; leftBytes > 0 && !this.#blocked && this.streams.ready;) {
+      if (gather.ready()) {
+        const pieces = this.#pieces(leftBytes, gather.batchFrames);
+        if (pieces.length > 0) gather.write(pieces);
+        for (const { prefix, body } of pieces) leftBytes -= prefix.length + body.length;
+      } else this.#blocked = true;
+    }
     this.events.onStreams();
     if (this.#closed || this.#blocked || !this.streams.ready || this.#flushScheduled) return;
     this.#flushScheduled = true;
     setImmediate(this.#scheduledFlush);
   }
 
-  /** The next pieces in turn, as buffers that lie back to back on the wire. */
-  #pieces(): Uint8Array[] {
-    const buffers: Uint8Array[] = [];
+  /** The next pieces in turn. */
+  #pieces(mostBytes: number, mostPieces: number): Piece[] {
+    const pieces: Piece[] = [];
     let bytes = 0;
-    while (bytes < streamTurnBytes) {
+    while (bytes < mostBytes && pieces.length < mostPieces) {
       const piece = this.streams.next();
       if (piece === undefined) break;
-      buffers.push(piece.prefix, piece.body);
+      pieces.push(piece);
       bytes += piece.prefix.length + piece.body.length;
       if (piece.stream.ended) piece.stream.endPosition = this.out.position;
     }
-    return buffers;
-  }
-
-  #copyPieces(channel: Channel): void {
-    const { out } = this;
-    const mostBytes = Math.min(streamTurnBytes, this.maxOutboundBytes);
-    do {
-      const piece = this.streams.next();
-      if (piece === undefined) break;
-      const at = out.reserve(piece.prefix.length + piece.body.length);
-      out.bytes.set(piece.prefix, at);
-      out.bytes.set(piece.body, at + piece.prefix.length);
-      if (piece.stream.ended) piece.stream.endPosition = out.position;
-    } while (out.size < mostBytes);
-    this.#blocked = !out.flush(channel);
+    return pieces;
   }
 }

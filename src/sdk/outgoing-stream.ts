@@ -8,6 +8,7 @@ import { Flag, FrameType, writeFixed } from '../protocol/frame.js';
 import { fixedBytes, maxFrameBodyBytes, streamWindowBytes } from '../protocol/limits.js';
 import { streamKey, writeChunk } from '../protocol/stream-frame.js';
 import type { StreamId } from '../protocol/stream-frame.js';
+import type { FrameParts } from './channel.js';
 import { DeadlineQueue, wireTimeoutMs } from './deadlines.js';
 import type { Expiring } from './deadlines.js';
 
@@ -54,11 +55,9 @@ export class OutgoingStream implements StreamId, Expiring {
   }
 }
 
-/** A piece: `prefix` holds the fixed part of its frame and the header, `body` is cut from the stream's body. */
-export interface Piece {
+/** A piece of a stream, in a frame of its own. */
+export interface Piece extends FrameParts {
   readonly stream: OutgoingStream;
-  readonly prefix: Buffer;
-  readonly body: Uint8Array;
 }
 
 /** The outgoing streams of one link. */

@@ -327,6 +327,8 @@ describe('an app link', () => {
     expect(() => opened.write('x' as unknown as Buffer, 0, 1)).toThrow(TypeError);
     expect(() => opened.write(new Uint16Array(100) as unknown as Buffer, 0, 1)).toThrow(TypeError);
     expect(() => opened.write(frame, Number.NaN, 1e300)).toThrow(RangeError);
+    expect(() => opened.writeFrame(frame, Buffer.alloc(1))).toThrow(TypeError);
+    expect(() => opened.writeFrame('x' as unknown as Buffer, frame)).toThrow(TypeError);
     expect(opened.write(frame, 5, 5)).toBe(0);
     expect(writeAll(opened, frame)).toBe(frame.length);
     expect(await agent.expect('frame')).toBe(frame.toString('hex'));

@@ -18,6 +18,8 @@ class FakeChannel implements Channel {
 
   constructor(readonly keeps: boolean) {}
 
+  readonly gather = { batchFrames: 1, ready: () => false, write: () => undefined };
+
   get holdsBuffer(): boolean {
     return this.#kept !== undefined;
   }

@@ -1,5 +1,5 @@
 // Streamed bodies through a (fake) agent that passes them on piece by piece, on each transport: sockets, where pieces are
-// gathered, and rings, where they are copied and a full ring takes less than it is given.
+// gathered into one write, and rings, which take one at a time and may be full.
 import { randomFillSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connect, serve } from '../../src/index.js';

@@ -9,7 +9,7 @@ import type { AppLink, AppLinkEvents } from '../../src/native/app-link.js';
 export const fakeAddon = {
   /** Undefined: it loads. Else: loading throws with this. */
   missing: undefined as string | undefined,
-  /** Bytes that one write takes at most, to look like a full ring. */
+  /** Bytes that it takes at most at a time, to look like a full ring. */
   takesAtMost: Infinity,
 };
 
@@ -22,6 +22,7 @@ export function fakeOpenAppLink(path: string, hello: Uint8Array, events: AppLink
   const parser = new FrameParser();
   let open = false;
   let reason = 'closed';
+  let gatheredBytes = 0;
   socket.write(hello);
   socket.on('data', (chunk: Buffer) => {
     const slabs: Buffer[] = [];
@@ -35,12 +36,14 @@ export function fakeOpenAppLink(path: string, hello: Uint8Array, events: AppLink
     const slab = Buffer.concat(slabs);
     if (slab.length > 0) events.onData(slab, 0, slab.length);
   });
+  // Behind everything written so far; 'drain' would come only where much was.
+  const tellSpace = (): void => void socket.write(Buffer.alloc(0), () => events.onSpace());
   socket.on('error', (error) => (reason = error.message));
   socket.on('close', () => events.onClose(reason));
   return {
     write(bytes, start, end) {
       if (!open || socket.writableLength > 0) {
-        socket.once('drain', () => events.onSpace());
+        tellSpace();
         return 0;
       }
       let taken = 0;
@@ -53,6 +56,21 @@ export function fakeOpenAppLink(path: string, hello: Uint8Array, events: AppLink
       socket.write(given.subarray(0, taken));
       if (taken < given.length) setImmediate(() => events.onSpace());
       return taken;
+    },
+    hasRoom() {
+      if (!open || socket.writableLength > 0) tellSpace();
+      else if (fakeAddon.takesAtMost < gatheredBytes) setImmediate(() => events.onSpace());
+      else return true;
+      gatheredBytes = 0;
+      return false;
+    },
+    writeFrame(prefix, body) {
+      gatheredBytes += prefix.length + body.length;
+      socket.cork();
+      socket.write(Buffer.from(prefix));
+      socket.write(Buffer.from(body));
+      socket.uncork();
+      return true;
     },
     close: () => socket.destroy(),
     ref: () => undefined,

@@ -122,6 +122,50 @@ TEST_F(OpenAppLink, AFullRingTakesWholeFramesAndTellsWhenThereIsRoom) {
   EXPECT_GT(taken_, 0u);
 }
 
+TEST_F(OpenAppLink, AFrameInTwoPiecesIsOneRecordAndWakesTheAgent) {
+  const Bytes frame = make_request(7, kMaxFrameBodyBytes);
+  const size_t prefix = frame.size() - kMaxFrameBodyBytes;
+  ASSERT_TRUE(agent_.from_app.arm_waiting());
+  EXPECT_EQ(link().write_frame(frame.data(), prefix, frame.data() + prefix, kMaxFrameBodyBytes), Written::kAll);
+  EXPECT_TRUE(is_readable(agent_.bells.eventfd.get()));
+  EXPECT_EQ(agent_.take_all(), std::vector<Bytes>{frame});
+  const Bytes empty = make_request(8, 0);
+  EXPECT_EQ(link().write_frame(empty.data(), empty.size(), nullptr, 0), Written::kAll);
+  EXPECT_EQ(agent_.take_all(), std::vector<Bytes>{empty});
+}
+
+TEST_F(OpenAppLink, PiecesThatAreNoFrameSendNothing) {
+  const Bytes frame = make_request(7, 100);
+  const Bytes hello = testing::make_hello(0);
+  const size_t prefix = frame.size() - 100;
+  const uint8_t* const body = frame.data() + prefix;
+  EXPECT_EQ(link().write_frame(frame.data(), prefix, body, 99), Written::kMalformed);
+  EXPECT_EQ(link().write_frame(frame.data(), prefix - 1, body, 100), Written::kMalformed);
+  EXPECT_EQ(link().write_frame(frame.data(), 0, body, 100), Written::kMalformed);
+  EXPECT_EQ(link().write_frame(hello.data(), hello.size(), nullptr, 0), Written::kMalformed);
+  EXPECT_TRUE(agent_.take_all().empty());
+  EXPECT_EQ(link().write_frame(frame.data(), prefix, body, 100), Written::kAll) << "the link lives on";
+}
+
+TEST_F(OpenAppLink, AFullRingHasNoRoomAndTellsWhenItHas) {
+  const Bytes frame = make_request(1, 60'000);
+  const size_t prefix = frame.size() - 60'000;
+  size_t sent = 0;
+  while (link().has_room()) {
+    ASSERT_EQ(link().write_frame(frame.data(), prefix, frame.data() + prefix, 60'000), Written::kAll);
+    sent++;
+  }
+  EXPECT_GE(sent, kRing / frame.size() / 2);
+  EXPECT_FALSE(link().space_returned());
+  EXPECT_EQ(agent_.take_all().size(), sent);
+  EXPECT_TRUE(is_readable(link().doorbell_fd()));
+  EXPECT_TRUE(link().space_returned());
+  EXPECT_TRUE(link().has_room());
+  link().close("closed by the application");
+  EXPECT_FALSE(link().has_room());
+  EXPECT_EQ(link().write_frame(frame.data(), prefix, frame.data() + prefix, 60'000), Written::kSome);
+}
+
 TEST_F(OpenAppLink, FramesArriveBackToBack) {
   ASSERT_EQ(link().arm(), AppLink::Sleep::kYes);
   EXPECT_TRUE(agent_.put(make_request(1, 5)));
