@@ -5,7 +5,9 @@ import { openSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { MeshError, connect, serve } from '../../../dist/index.js';
+
+// A test may have another copy of the package.
+const { MeshError, connect, serve } = await import(process.env.TEST_SDK ?? '../../../dist/index.js');
 
 const name = process.argv[2] ?? 'app';
 const clients = new Map();
