@@ -25,8 +25,7 @@ Link* Engine::connect_upstream(uint32_t slot) {
   auto channel = std::make_unique<PlainChannel>(socket.take());
   std::unique_ptr<Link> fresh;
   if (upstream.protocol == LinkProtocol::kLegacy) {
-    fresh = std::make_unique<LegacyCalleeLink>(kind, std::move(channel), &arena_, options_.max_outbound_bytes,
-                                               options_.max_legacy_message_bytes);
+    fresh = std::make_unique<LegacyCalleeLink>(kind, std::move(channel), &arena_, legacy_bounds());
   } else {
     fresh = std::make_unique<StreamLink>(kind, LinkRole::kUpstream, std::move(channel), &arena_, options_.max_outbound_bytes);
   }

@@ -11,6 +11,7 @@
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
 //   decide.cc         snapshots, flows and verdicts from TypeScript
 //   report.cc         events and statistics for TypeScript
+//   report_limits.cc  how much is used of each bound
 // and a process hands its engine over to the next in handoff_*.cc.
 #pragma once
 
@@ -36,6 +37,7 @@
 #include "native/engine/poll_tag.h"
 #include "native/engine/timers.h"
 #include "native/engine/upstreams.h"
+#include "native/link/legacy_link.h"
 #include "native/link/link.h"
 #include "native/link/turn_arena.h"
 
@@ -52,7 +54,8 @@ struct EngineCounters {
   uint64_t protocol_violations = 0, links_opened = 0, links_closed = 0, links_refused = 0;
   uint64_t connects = 0, connect_failures = 0, accept_failures = 0, segments_refused = 0;
   uint64_t deadlines = 0, repicks = 0, rejected = 0;
-  uint64_t refused_pending_full = 0, refused_parked_full = 0, refused_outbound_full = 0, refused_miss_rate = 0;
+  uint64_t refused_pending_full = 0, refused_parked_full = 0, refused_upcalls_full = 0, refused_outbound_full = 0;
+  uint64_t refused_miss_rate = 0;
   uint64_t dropped_records = 0, one_ways_dropped = 0;
   uint64_t streams = 0, chunks = 0, stale_chunks = 0, refused_streams_full = 0;
   uint64_t turns = 0;
@@ -61,6 +64,9 @@ struct EngineCounters {
 
 /// How often a request that provably never left goes to another endpoint by itself.
 inline constexpr uint8_t kMaxRepicks = 1;
+
+/// What may wait in the mailbox beside upcalls: records, statistics, links.
+inline constexpr uint64_t kMaxOtherUnreadBytes = 4 << 20;
 
 /// A status the engine answers by itself.
 struct Verdict {
@@ -175,6 +181,9 @@ class Engine final : public FrameSink, public InstanceHooks {
   void switch_to_legacy(Link* link);
   Link* legacy_link_of(const Upstream& upstream);
   std::string legacy_info() const;
+  LegacyLink::Bounds legacy_bounds() {
+    return {&legacy_account_, options_.max_outbound_bytes, options_.max_legacy_message_bytes};
+  }
 
   // walk_request.cc
   bool on_request(Link* link, Frame& frame);
@@ -184,9 +193,13 @@ class Engine final : public FrameSink, public InstanceHooks {
   uint32_t pick_instance(Cluster& cluster);
   bool usable(uint32_t instance);
   Link* link_of(uint32_t instance);
+  /// Bytes of events that TypeScript has not read yet, and how many there may be before upcalls are refused.
+  uint64_t unread_bytes() const { return mailbox_->waiting() + events_.size(); }
+  uint64_t max_unread_bytes() const { return kMaxOtherUnreadBytes + options_.max_parked_bytes; }
   std::string why_unreachable(const Cluster& cluster);
   void park(Link* link, const Frame& frame, Direction direction, UpcallKind kind, std::string_view key, FlowRef flow,
             int64_t deadline_ns);
+  double miss_tokens_of(const Link& link) const;
   bool take_miss_token(Link* link);
   int64_t deadline_of(const Frame& frame, uint32_t flow_timeout_ms, int64_t arrived_ns) const;
 
@@ -246,6 +259,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void report_upstream(Upstream* upstream, std::string_view problem);
   void report_record(const Pending& pending, Code code, std::string_view text, int64_t latency_ns);
   void report_stats(uint32_t id);
+  void write_limits(ByteWriter* out) const;
   void report_idle_if_asked();
   void publish_events();
 
@@ -275,6 +289,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   Random random_;
   TurnArena arena_;
   TimerHeap timers_;
+
+  LegacyAccount legacy_account_;
 
   std::vector<LinkSlot> links_;
   std::vector<uint32_t> free_links_;
@@ -308,6 +324,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   std::unique_ptr<HandoffTaker> taker_;
   std::vector<ParkedState> imported_parked_;  // until resume_imported()
   bool let_go_ = false;
+
+  uint32_t largest_body_bytes_ = 0;  // of the bodies in pieces so far
 
   EventBatch events_;
   uint32_t records_in_batch_ = 0;

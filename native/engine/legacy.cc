@@ -15,8 +15,7 @@ void Engine::switch_to_legacy(Link* link) {
   if (link->closing_soon) return;
   auto* const stream = static_cast<StreamLink*>(link);
   LegacyCallerLink::Settings settings;
-  settings.max_outbound_bytes = options_.max_outbound_bytes;
-  settings.max_message_bytes = options_.max_legacy_message_bytes;
+  settings.bounds = legacy_bounds();
   if (link->role == LinkRole::kApp) settings.token = options_.loopback_token;
   settings.info = [this] { return legacy_info(); };
   std::vector<uint8_t> begin = stream->release_partial();

@@ -23,6 +23,7 @@ struct EngineOptions {
   uint32_t max_streams_per_link = 256;      // each may have kStreamWindowBytes queued
   uint32_t upcalls_per_second_per_link = 200;
   uint32_t max_legacy_message_bytes = 8 << 20;
+  uint64_t max_legacy_bytes = 64 << 20;
   uint32_t legacy_connections_per_instance = 32;
   uint32_t max_records = 1024;  // slow and failed requests kept until they are read
 

@@ -150,9 +150,11 @@ void Engine::report_stats(uint32_t id) {
         {"rejected", counters_.rejected},
         {"refused_pending_full", counters_.refused_pending_full},
         {"refused_parked_full", counters_.refused_parked_full},
+        {"refused_upcalls_full", counters_.refused_upcalls_full},
         {"refused_outbound_full", counters_.refused_outbound_full},
         {"refused_miss_rate", counters_.refused_miss_rate},
         {"refused_streams_full", counters_.refused_streams_full},
+        {"refused_legacy_full", legacy_account_.refused},
         {"streams", counters_.streams},
         {"chunks", counters_.chunks},
         {"stale_chunks", counters_.stale_chunks},
@@ -167,20 +169,7 @@ void Engine::report_stats(uint32_t id) {
       out.u64(value);
     }
 
-    const std::tuple<const char*, uint64_t, uint64_t> limits[] = {
-        {"links", live_links_, options_.max_links},
-        {"pending", pending_.size(), pending_.capacity()},
-        {"parked", parked_.size(), parked_.capacity()},
-        {"parkedBytes", parked_.bytes(), parked_.max_bytes()},
-        {"flows", flows_.size(), flows_.capacity()},
-        {"clusters", clusters_.size(), clusters_.capacity()},
-    };
-    out.u32(std::size(limits));
-    for (const auto& [name, used, max] : limits) {
-      out.bytes(name);
-      out.u64(used);
-      out.u64(max);
-    }
+    write_limits(&out);
 
     const size_t links_at = out.hold_u32();
     uint32_t link_count = 0;

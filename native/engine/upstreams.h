@@ -72,6 +72,10 @@ class Upstreams {
     const auto it = by_address_.find(address);
     return it == by_address_.end() ? UINT32_MAX : it->second;
   }
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const auto& [key, slot] : by_address_) visit(slots_[slot]);
+  }
   Upstream& at(uint32_t slot) { return slots_[slot]; }
   const Upstream& at(uint32_t slot) const { return slots_[slot]; }
 

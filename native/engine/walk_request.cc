@@ -15,7 +15,6 @@ constexpr std::string_view kControlService = "ringside.agent";
 // Which every agent answers to old callers itself (docs/legacy.md).
 constexpr std::string_view kLookupService = "/service/lookup";
 constexpr std::string_view kRegistrationService = "/service/moa-admin";
-constexpr uint64_t kMaxUnreadBytes = 4 << 20;  // what else may wait in the mailbox: records, statistics, links
 }  // namespace
 
 int64_t Engine::deadline_of(const Frame& frame, uint32_t flow_timeout_ms, int64_t arrived_ns) const {
@@ -102,10 +101,15 @@ void Engine::route(Link* link, Frame& frame, Direction direction, const HeaderVi
   }
 }
 
-bool Engine::take_miss_token(Link* link) {
+/// The upcalls that a link may cause right now.
+double Engine::miss_tokens_of(const Link& link) const {
   const double rate = options_.upcalls_per_second_per_link;
-  const double elapsed_s = static_cast<double>(now_ns_ - link->miss_tokens_at_ns) * 1e-9;
-  link->miss_tokens = std::min(rate, link->miss_tokens + elapsed_s * rate);
+  const double elapsed_s = static_cast<double>(now_ns_ - link.miss_tokens_at_ns) * 1e-9;
+  return std::min(rate, link.miss_tokens + elapsed_s * rate);
+}
+
+bool Engine::take_miss_token(Link* link) {
+  link->miss_tokens = miss_tokens_of(*link);
   link->miss_tokens_at_ns = now_ns_;
   if (link->miss_tokens < 1) return false;
   link->miss_tokens -= 1;
@@ -119,8 +123,14 @@ void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKin
   const FrameType type = frame.fixed.type;
   // Upcalls not taken yet count even when their requests were cancelled meanwhile: a caller that asks and cancels must not
   // fill the mailbox while TypeScript is busy.
-  const bool unread = mailbox_->waiting() + events_.size() > kMaxUnreadBytes + options_.max_parked_bytes;
-  if (unread || !parked_.has_room(frame.bytes()) || !parked_.has_share(link->handle, 1, frame.bytes())) {
+  if (unread_bytes() > max_unread_bytes()) {
+    counters_.refused_upcalls_full++;
+    reply_to_request(link->handle, id, type,
+                     {Code::kResourceExhausted,
+                      "the agent's main thread is behind with its decisions: too many bytes of them wait (limits.parkedBytes)", true});
+    return;
+  }
+  if (!parked_.has_room(frame.bytes()) || !parked_.has_share(link->handle, 1, frame.bytes())) {
     counters_.refused_parked_full++;
     reply_to_request(link->handle, id, type,
                      {Code::kResourceExhausted, "too many requests wait for a decision (limits.parked, limits.parkedBytes)", true});

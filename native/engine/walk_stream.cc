@@ -1,6 +1,7 @@
 // Bodies in pieces (docs/wire-format.md, "Streamed bodies"): chunks follow the way of their request or reply, credit goes the opposite way. The
 // engine keeps no piece longer than a turn unless the next hop does not take it; how much that can be is bounded by the
 // allowance of a stream and the number of streams on their way to a link.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -39,6 +40,7 @@ bool Engine::begin_stream(BodyStream* stream, const Frame& frame, Link* to) {
   }
   to->streams_out++;
   counters_.streams++;
+  largest_body_bytes_ = std::max(largest_body_bytes_, frame.fixed.value);
   stream->open = true;
   stream->left_bytes = frame.fixed.value - static_cast<uint32_t>(frame.body_bytes);
   stream->allowance_bytes = kStreamWindowBytes - static_cast<uint32_t>(frame.body_bytes);

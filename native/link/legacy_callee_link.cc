@@ -15,11 +15,10 @@ namespace {
 constexpr size_t kKeptScratchBytes = 64 * 1024;
 }  // namespace
 
-LegacyCalleeLink::LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena,
-                                   uint64_t max_outbound_bytes, size_t max_message_bytes)
-    : LegacyLink(link_kind, LinkRole::kUpstream, std::move(channel), arena, max_outbound_bytes, max_message_bytes) {}
+LegacyCalleeLink::LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena, const Bounds& bounds)
+    : LegacyLink(link_kind, LinkRole::kUpstream, std::move(channel), arena, bounds) {}
 
-bool LegacyCalleeLink::append(const Frame& given, bool must_take) {
+bool LegacyCalleeLink::take_frame(const Frame& given, bool must_take) {
   const Frame frame = as_patched(given);
   const uint64_t id = frame.fixed.request_id;
   const bool more = frame.fixed.flags & kFlagMore;
@@ -27,16 +26,17 @@ bool LegacyCalleeLink::append(const Frame& given, bool must_take) {
     case FrameType::kRequest:
     case FrameType::kOneWay: {
       if (!must_take && outbound_bytes() + frame.bytes() > queue_bound(max_outbound_bytes_)) return false;
+      const char* const problem = no_room_for(frame);
+      if (problem != nullptr && frame.fixed.type == FrameType::kOneWay) return false;
       frames_out++;
       appended_++;
-      if (!more) {
-        enqueue(frame.fixed, appended_, frame.header(), frame.header_bytes(), private_body(frame));
-      } else if (Incoming* body = join(frame, 0)) {
-        body->position = appended_;
-      } else {
-        forget_incoming(id);
-        refused_.push_back({id, "the request is over the agent's bound for old servers (limits.legacyMessageBytes)"});
+      if (problem != nullptr) {
+        refused_.push_back({id, Code::kResourceExhausted, problem});
         wake();
+      } else if (!more) {
+        enqueue(frame.fixed, appended_, frame.header(), frame.header_bytes(), private_body(frame));
+      } else {
+        join(frame, 0)->position = appended_;
       }
       return true;
     }
@@ -81,10 +81,11 @@ void LegacyCalleeLink::enqueue(const FixedPart& fixed, uint64_t position, const 
 void LegacyCalleeLink::send(uint64_t id, uint64_t position, const uint8_t* header, size_t header_bytes, std::string_view body) {
   json_.clear();
   if (const char* problem = append_request_json(header, header_bytes, body, &json_)) {
-    if (id != 0) refused_.push_back({id, problem});
+    if (id != 0) refused_.push_back({id, Code::kInvalidArgument, problem});
     wake();
     return;
   }
+  account_->saw_message(json_.size());
   busy_ = true;
   busy_id_ = id;
   busy_position_ = position;
@@ -140,8 +141,13 @@ const uint8_t* LegacyCalleeLink::queued_frame(uint64_t position, size_t frame_by
 void LegacyCalleeLink::pump(FrameSink* sink) {
   send_next();
   for (const Refused& refused : std::exchange(refused_, {})) {
-    if (!give_failure(sink, refused.id, Code::kInvalidArgument, refused.text, true)) return;
+    if (!give_failure(sink, refused.id, refused.code, refused.text, true)) return;
   }
+}
+
+ReadResult LegacyCalleeLink::out_of_room(const char* why) {
+  reason = why;
+  return ReadResult::kClosed;
 }
 
 size_t LegacyCalleeLink::take(FrameSink* sink, const uint8_t* p, size_t n) {
@@ -184,6 +190,7 @@ size_t LegacyCalleeLink::take(FrameSink* sink, const uint8_t* p, size_t n) {
 }
 
 bool LegacyCalleeLink::give_reply(FrameSink* sink, uint64_t id, std::string_view json) {
+  account_->saw_message(json.size());
   LegacyReply reply;
   if (const char* problem = parse_legacy_reply(reinterpret_cast<const uint8_t*>(json.data()), json.size(), &reply)) {
     return give_failure(sink, id, Code::kInternal, std::string("the old server's answer cannot be read: ") + problem, false);

@@ -13,10 +13,8 @@ namespace ringside {
 
 class LegacyCalleeLink final : public LegacyLink {
  public:
-  LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena, uint64_t max_outbound_bytes,
-                   size_t max_message_bytes);
+  LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena, const Bounds& bounds);
 
-  bool append(const Frame& frame, bool must_take) override;
   bool never_sent(uint64_t end_position) override;
   // Requests are numbered: they do not become as many bytes as their frames have.
   uint64_t end_position() const override { return appended_; }
@@ -31,9 +29,12 @@ class LegacyCalleeLink final : public LegacyLink {
   };
   struct Refused {
     uint64_t id = 0;
+    Code code = Code::kInvalidArgument;
     const char* text = nullptr;
   };
 
+  bool take_frame(const Frame& frame, bool must_take) override;
+  ReadResult out_of_room(const char* why) override;
   size_t take(FrameSink* sink, const uint8_t* p, size_t n) override;
   bool may_read() const override { return state != LinkState::kConnecting; }
   void pump(FrameSink* sink) override;

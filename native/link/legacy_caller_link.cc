@@ -12,7 +12,6 @@ namespace ringside {
 namespace {
 
 constexpr size_t kKeptScratchBytes = 64 * 1024;
-constexpr const char* kTooLarge = "the reply is over the agent's bound (limits.legacyMessageBytes)";
 constexpr std::string_view kNoAuth = "-NOAUTH Authentication required: the loopback port asks for a token (loopback.token)\r\n";
 
 std::string bulk(std::string_view text) {
@@ -34,7 +33,7 @@ std::string printable(std::string_view text) {
 
 LegacyCallerLink::LegacyCallerLink(LinkKind kind_, LinkRole role_, std::unique_ptr<Channel> channel, TurnArena* arena,
                                    Settings settings)
-    : LegacyLink(kind_, role_, std::move(channel), arena, settings.max_outbound_bytes, settings.max_message_bytes),
+    : LegacyLink(kind_, role_, std::move(channel), arena, settings.bounds),
       settings_(std::move(settings)),
       admitted_(settings_.token.empty()),
       slots_(8) {}
@@ -84,6 +83,7 @@ bool LegacyCallerLink::on_command(FrameSink* sink, const RespCommand& command) {
 }
 
 bool LegacyCallerLink::on_get(FrameSink* sink, std::string_view json) {
+  account_->saw_message(json.size());
   const uint64_t id = open_slot();
   LegacyRequest request;
   uint8_t* const header = arena_->take(kMaxHeaderBytes);
@@ -172,7 +172,10 @@ void LegacyCallerLink::finish(uint64_t id, std::string_view reply) {
   }
 }
 
-void LegacyCallerLink::finish_json(uint64_t id, const std::string& json) { finish(id, bulk(json)); }
+void LegacyCallerLink::finish_json(uint64_t id, const std::string& json) {
+  account_->saw_message(json.size());
+  finish(id, bulk(json));
+}
 
 void LegacyCallerLink::finish_failure(uint64_t id, int64_t code, std::string_view text) {
   std::string json;
@@ -180,7 +183,7 @@ void LegacyCallerLink::finish_failure(uint64_t id, int64_t code, std::string_vie
   finish_json(id, json);
 }
 
-bool LegacyCallerLink::append(const Frame& given, bool must_take) {
+bool LegacyCallerLink::take_frame(const Frame& given, bool must_take) {
   const Frame frame = as_patched(given);
   const uint64_t id = frame.fixed.request_id;
   const FrameType type = frame.fixed.type;
@@ -196,17 +199,20 @@ bool LegacyCallerLink::append(const Frame& given, bool must_take) {
   const bool alone = type == FrameType::kResponse && !more;
   const auto status = static_cast<Code>(frame.fixed.status);
   json_.clear();
+  if (type == FrameType::kResponse) {
+    if (const char* const problem = no_room_for(frame)) {
+      if (more) {
+        given_up_.push_back(id);
+        wake();
+      }
+      finish_failure(id, ec::kServerSerialisation, std::string("the reply cannot be held: ") + problem);
+      return true;
+    }
+  }
   if (alone) {
     append_reply_json(status, frame.header(), frame.header_bytes(), private_body(frame), &json_);
   } else {
     const Incoming* body = join(frame, kFlagReply);
-    if (body == nullptr && type == FrameType::kResponse) {
-      forget_incoming(id);
-      given_up_.push_back(id);
-      wake();
-      finish_failure(id, ec::kServerSerialisation, kTooLarge);
-      return true;
-    }
     if (body == nullptr || more) return true;
     if (status == Code::kOk) {
       append_reply_json(status, nullptr, 0, body->body, &json_);
@@ -218,6 +224,14 @@ bool LegacyCallerLink::append(const Frame& given, bool must_take) {
   finish_json(id, json_);
   if (json_.capacity() > kKeptScratchBytes) std::string().swap(json_);
   return true;
+}
+
+/// The rest of the message cannot be skipped without reading it all, so the connection ends, behind what is under way.
+ReadResult LegacyCallerLink::out_of_room(const char* why) {
+  finish(open_slot(), std::string("-ERR ") + why + "\r\n");
+  leaving_ = true;
+  reason = why;
+  return ReadResult::kDrained;
 }
 
 void LegacyCallerLink::pump(FrameSink* sink) {

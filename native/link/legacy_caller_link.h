@@ -20,14 +20,12 @@ inline constexpr uint32_t kMaxPipelined = 1024;
 class LegacyCallerLink final : public LegacyLink {
  public:
   struct Settings {
-    uint64_t max_outbound_bytes = 0;
-    size_t max_message_bytes = 0;
+    Bounds bounds;
     std::string_view token;             // to be shown with AUTH before anything else; empty: none
     std::function<std::string()> info;  // what INFO says: JSON
   };
   LegacyCallerLink(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel, TurnArena* arena, Settings settings);
 
-  bool append(const Frame& frame, bool must_take) override;
   // Nothing is ever sent to an old client that awaits a reply of its.
   bool never_sent(uint64_t) override { return false; }
   uint64_t end_position() const override { return 0; }
@@ -40,6 +38,8 @@ class LegacyCallerLink final : public LegacyLink {
     std::string reply;
   };
 
+  bool take_frame(const Frame& frame, bool must_take) override;
+  ReadResult out_of_room(const char* why) override;
   size_t take(FrameSink* sink, const uint8_t* p, size_t n) override;
   bool may_read() const override { return !leaving_ && next_ - oldest_ < kMaxPipelined && out_.size() < max_outbound_bytes_; }
   void pump(FrameSink* sink) override;

@@ -11,14 +11,15 @@ namespace ringside {
 
 namespace {
 constexpr size_t kReadBytes = 64 * 1024;
+constexpr const char* kNoRoom = "the agent holds too many bytes of the legacy protocol (limits.legacyBytes): try again later";
 }  // namespace
 
-LegacyLink::LegacyLink(LinkKind kind_, LinkRole role_, std::unique_ptr<Channel> channel, TurnArena* arena,
-                       uint64_t max_outbound_bytes, size_t max_message_bytes)
+LegacyLink::LegacyLink(LinkKind kind_, LinkRole role_, std::unique_ptr<Channel> channel, TurnArena* arena, const Bounds& bounds)
     : Link(kind_, role_),
       arena_(arena),
-      max_outbound_bytes_(max_outbound_bytes),
-      max_message_bytes_(max_message_bytes),
+      account_(bounds.account),
+      max_outbound_bytes_(bounds.max_outbound_bytes),
+      max_message_bytes_(bounds.max_message_bytes),
       channel_(std::move(channel)) {
   protocol = LinkProtocol::kLegacy;
 }
@@ -28,7 +29,33 @@ void LegacyLink::begin_with(std::vector<uint8_t> bytes) {
   wake_ = true;
 }
 
+uint64_t LegacyLink::held_bytes() const {
+  uint64_t bytes = partial_.size() + outbound_bytes();
+  for (const Incoming& body : incoming_) bytes += body.total_bytes;
+  for (const Outgoing& body : outgoing_) bytes += body.body.size();
+  return bytes;
+}
+
+void LegacyLink::book() {
+  const uint64_t held = held_bytes();
+  account_->bytes += held;
+  account_->bytes -= booked_bytes_;
+  booked_bytes_ = held;
+}
+
 ReadResult LegacyLink::read(FrameSink* sink, size_t budget_bytes) {
+  const ReadResult result = read_all(sink, budget_bytes);
+  book();
+  return result;
+}
+
+bool LegacyLink::append(const Frame& frame, bool must_take) {
+  const bool taken = take_frame(frame, must_take);
+  book();
+  return taken;
+}
+
+ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
   wake_ = stopped_ = false;
   pump(sink);
   if (gone_ || !send_pieces(sink)) return ReadResult::kDrained;
@@ -64,7 +91,10 @@ ReadResult LegacyLink::read(FrameSink* sink, size_t budget_bytes) {
     bytes_in += n;
     read_bytes += n;
     if (!partial_.empty()) {
+      // What one reading brings is always taken, so that short messages get through when long ones fill the account.
+      if (partial_.size() + n > kReadBytes && !account_->may_hold(booked_bytes_, n)) return out_of_room(kNoRoom);
       partial_.insert(partial_.end(), block, block + n);
+      book();
     } else if (!take_from(sink, block, n)) {
       return failed_ ? ReadResult::kViolation : ReadResult::kDrained;
     }
@@ -87,6 +117,12 @@ bool LegacyLink::give(FrameSink* sink, Frame& frame) {
 }
 
 bool LegacyLink::flush() {
+  const bool open = write_all();
+  book();
+  return open;
+}
+
+bool LegacyLink::write_all() {
   if (state == LinkState::kConnecting) return true;
   while (!out_.empty()) {
     const iovec part{const_cast<uint8_t*>(out_.data()), out_.size()};
@@ -191,6 +227,13 @@ void LegacyLink::forget_outgoing(uint64_t id) {
   std::erase_if(outgoing_, [id](const Outgoing& body) { return body.id == id; });
 }
 
+const char* LegacyLink::no_room_for(const Frame& frame) {
+  const bool in_pieces = frame.fixed.flags & kFlagMore;
+  const uint64_t bytes = in_pieces ? frame.fixed.value : frame.body_bytes;
+  if (in_pieces && bytes > max_message_bytes_) return "over the agent's bound for messages of the legacy protocol (limits.legacyMessageBytes)";
+  return account_->may_hold(booked_bytes_, bytes) ? nullptr : kNoRoom;
+}
+
 LegacyLink::Incoming* LegacyLink::join(const Frame& frame, uint8_t credit_flags) {
   const bool begins = frame.fixed.type != FrameType::kChunk;
   Incoming* body = begins ? &incoming_.emplace_back() : find_incoming(frame.fixed.request_id);
@@ -200,7 +243,6 @@ LegacyLink::Incoming* LegacyLink::join(const Frame& frame, uint8_t credit_flags)
     body->fixed = frame.fixed;
     body->total_bytes = frame.fixed.value;
     body->header.assign(reinterpret_cast<const char*>(frame.header()), frame.header_bytes());
-    if (body->total_bytes > max_message_bytes_) return nullptr;
   }
   body->body.append(reinterpret_cast<const char*>(frame.body), frame.body_bytes);
   if (frame.body_bytes > 0 && frame.fixed.flags & kFlagMore) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "native/link/channel.h"
+#include "native/link/legacy_account.h"
 #include "native/link/link.h"
 #include "native/link/out_queue.h"
 #include "native/link/turn_arena.h"
@@ -17,10 +18,18 @@ namespace ringside {
 
 class LegacyLink : public Link {
  public:
-  LegacyLink(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel, TurnArena* arena, uint64_t max_outbound_bytes,
-             size_t max_message_bytes);
+  /// What all of its kind have in common; `account` outlives them.
+  struct Bounds {
+    LegacyAccount* account = nullptr;
+    uint64_t max_outbound_bytes = 0;
+    size_t max_message_bytes = 0;
+  };
+
+  LegacyLink(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel, TurnArena* arena, const Bounds& bounds);
+  ~LegacyLink() override { account_->bytes -= booked_bytes_; }
 
   ReadResult read(FrameSink* sink, size_t budget_bytes) final;
+  bool append(const Frame& frame, bool must_take) final;
   bool flush() final;
   bool on_writable() final { return flush(); }
   bool end_turn() final { return wake_ || (stopped_ && may_read()); }
@@ -38,6 +47,10 @@ class LegacyLink : public Link {
   virtual bool may_read() const = 0;
   /// Hands the engine what did not come from the peer.
   virtual void pump(FrameSink* sink) = 0;
+  /// Takes a frame as Link::append() does.
+  virtual bool take_frame(const Frame& frame, bool must_take) = 0;
+  /// A message of the peer finds no room in the account: tells the peer where it can be told.
+  virtual ReadResult out_of_room(const char* why) = 0;
   /// All was written. Returns false to end the link, with `reason`.
   virtual bool written() = 0;
 
@@ -74,7 +87,9 @@ class LegacyLink : public Link {
     std::string header;
     std::string body;
   };
-  /// Begins or continues; grants credit for what came. Null: over the bound on messages, or not one that was begun.
+  /// Why a message that begins with this frame cannot be held, or null.
+  const char* no_room_for(const Frame& frame);
+  /// Begins or continues; grants credit for what came. Null: not one that was begun.
   Incoming* join(const Frame& frame, uint8_t credit_flags);
   Incoming* find_incoming(uint64_t id);
   void forget_incoming(uint64_t id);
@@ -82,6 +97,7 @@ class LegacyLink : public Link {
   void wake() { wake_ = true; }
 
   TurnArena* const arena_;
+  LegacyAccount* const account_;
   const uint64_t max_outbound_bytes_;
   const size_t max_message_bytes_;
   OutQueue out_;
@@ -102,6 +118,10 @@ class LegacyLink : public Link {
     uint32_t bytes;
   };
 
+  ReadResult read_all(FrameSink* sink, size_t budget_bytes);
+  bool write_all();
+  uint64_t held_bytes() const;
+  void book();
   bool take_from(FrameSink* sink, const uint8_t* p, size_t n);
   bool send_pieces(FrameSink* sink);
 
@@ -109,6 +129,7 @@ class LegacyLink : public Link {
   std::vector<uint8_t> partial_;
   std::vector<Outgoing> outgoing_;
   std::vector<Credit> credits_;
+  uint64_t booked_bytes_ = 0;  // in the account
   bool wake_ = false;     // read() has something to do that no event will tell of
   bool stopped_ = false;  // reading stopped because of may_read()
   bool failed_ = false;

@@ -91,11 +91,13 @@ EngineOptions read_options(const Napi::Object& in) {
       {"ringBytes", &out.ring_bytes},
   };
   for (const auto& [name, field] : numbers) *field = number_or(in, name, *field);
-  if (in.Get("maxOutboundBytes").IsNumber()) {
-    out.max_outbound_bytes = static_cast<uint64_t>(in.Get("maxOutboundBytes").As<Napi::Number>().Int64Value());
-  }
-  if (in.Get("maxParkedBytes").IsNumber()) {
-    out.max_parked_bytes = static_cast<uint64_t>(in.Get("maxParkedBytes").As<Napi::Number>().Int64Value());
+  const std::pair<const char*, uint64_t*> large_numbers[] = {
+      {"maxOutboundBytes", &out.max_outbound_bytes},
+      {"maxParkedBytes", &out.max_parked_bytes},
+      {"maxLegacyBytes", &out.max_legacy_bytes},
+  };
+  for (const auto& [name, field] : large_numbers) {
+    if (in.Get(name).IsNumber()) *field = static_cast<uint64_t>(in.Get(name).As<Napi::Number>().Int64Value());
   }
   if (in.Get("seed").IsNumber()) out.seed = static_cast<uint64_t>(in.Get("seed").As<Napi::Number>().Int64Value());
   if (in.Get("allowUids").IsArray()) {

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import type { AgentView, ReadyView } from '../observe/agent-view.js';
+import type { AgentView, LimitView, ReadyView } from '../observe/agent-view.js';
 import { errorText } from '../base/errors.js';
 import { statusName } from '../base/status.js';
 import { diffConfig } from '../config/diff-config.js';
@@ -153,6 +153,18 @@ export class Agent {
     if (this.#draining) reasons.push('the agent is draining');
     if (this.#registryProblem !== null) reasons.push(`registry: ${this.#registryProblem}`);
     return { ok: reasons.length === 0, reasons };
+  }
+
+  /** How much is used of the bounds that are kept here; both kinds of publications have as many each. */
+  limits(): LimitView[] {
+    const { limits } = this.#config;
+    const { services, read } = this.#registry.view();
+    const published = Math.max(this.#inbound.size, this.#legacyDirectory.size);
+    return [
+      { name: 'services', used: services, max: limits.services },
+      { name: 'publications', used: published, max: limits.publications },
+      { name: 'instances', used: read, max: limits.instances },
+    ];
   }
 
   /**
@@ -519,6 +531,7 @@ function engineOptions(config: AgentConfig): EngineOptions {
     maxStreamsPerLink: limits.streamsPerLink,
     upcallsPerSecondPerLink: limits.upcallsPerSecondPerLink,
     maxLegacyMessageBytes: limits.legacyMessageBytes,
+    maxLegacyBytes: limits.legacyBytes,
     legacyConnectionsPerInstance: limits.legacyConnectionsPerInstance,
     defaultTimeoutMs: timeouts.defaultMs,
     maxTimeoutMs: timeouts.maxMs,

@@ -1,5 +1,12 @@
 // The running agent as the admin server sees it: the engine's statistics in the words of src/observe/agent-view.ts.
-import type { AgentView, ClusterView, FlowView, LinkView, ReadyView } from '../observe/agent-view.js';
+import type {
+  AgentView,
+  ClusterView,
+  FlowView,
+  LimitView,
+  LinkView,
+  ReadyView,
+} from '../observe/agent-view.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import type { Engine } from '../native/engine.js';
 import type { Registry } from '../registry/registry.js';
@@ -17,6 +24,8 @@ export interface ViewedAgent {
   readonly registry: Registry;
   readonly programs: Programs;
   ready(): ReadyView;
+  /** Bounds that the engine does not keep, and what is used of them. */
+  limits(): LimitView[];
 }
 
 /** A view of a running agent; each call asks the engine, calls at the same moment share one answer. */
@@ -33,7 +42,7 @@ export function viewOf(agent: ViewedAgent): AgentView {
     clusters: async () => clusterViews(await stats(), agent),
     flows: async () => (await stats()).flows.map(flowView),
     counters: async () => (await stats()).counters,
-    limits: async () => (await stats()).limits,
+    limits: async () => [...(await stats()).limits, ...agent.limits()],
     registry: () => Promise.resolve(agent.registry.view()),
     programs: () => Promise.resolve(agent.programs.view()),
   };

@@ -38,6 +38,11 @@ export class LegacyDirectory {
     private readonly onTrouble: (message: string, error: unknown) => void,
   ) {}
 
+  /** How many old servers are registered through this agent. */
+  get size(): number {
+    return this.#registered.size;
+  }
+
   /** The answer to a call of `/service/lookup` or `/service/moa-admin`; never rejects. */
   async answer(header: Header, body: Buffer): Promise<Verdict> {
     try {

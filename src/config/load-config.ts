@@ -57,7 +57,7 @@ export function parseAgentConfig(text: string, from: ConfigSource = {}): AgentCo
 /** Values that are fine one by one and impossible together. */
 function contradictions(config: ConfigFile): { field: string; text: string }[] {
   const wrong: { field: string; text: string }[] = [];
-  const { timeouts, registry } = config;
+  const { timeouts, registry, limits } = config;
   if (timeouts.defaultMs > timeouts.maxMs) {
     wrong.push({
       field: 'timeouts.defaultMs',
@@ -68,6 +68,12 @@ function contradictions(config: ConfigFile): { field: string; text: string }[] {
     wrong.push({
       field: 'registry.sweepMs',
       text: `found ${registry.sweepMs}, allowed: at most registry.leaseMs, ${registry.leaseMs}`,
+    });
+  }
+  if (limits.legacyBytes < 2 * limits.legacyMessageBytes) {
+    wrong.push({
+      field: 'limits.legacyBytes',
+      text: `found ${limits.legacyBytes}, allowed: at least twice limits.legacyMessageBytes, ${2 * limits.legacyMessageBytes}`,
     });
   }
   if (registry.type === 'redis' && registry.url === null) {

@@ -328,6 +328,10 @@ const limits = z.strictObject({
   legacyMessageBytes: sizeBytes(64 * KIB, 64 * MIB, 8 * MIB, {
     means: 'Longest request or reply of the legacy protocol; it is held in memory whole.',
   }),
+  legacyBytes: sizeBytes(128 * KIB, 4_095 * MIB, 64 * MIB, {
+    means:
+      'Bytes of the legacy protocol that all its connections hold together. One gets four fifths of them at most. At least twice `limits.legacyMessageBytes`.',
+  }),
   legacyConnectionsPerInstance: integer(1, 1_024, 32, {
     means:
       'Connections to one server of the legacy protocol, each of which does one request at a time; further requests wait.',

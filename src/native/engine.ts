@@ -29,6 +29,7 @@ export interface EngineOptions {
   maxStreamsPerLink: number;
   upcallsPerSecondPerLink: number;
   maxLegacyMessageBytes: number;
+  maxLegacyBytes: number;
   legacyConnectionsPerInstance: number;
   defaultTimeoutMs: number;
   maxTimeoutMs: number;

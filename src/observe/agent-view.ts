@@ -75,7 +75,10 @@ export interface FlowView {
   sketch: SketchPairs;
 }
 
-/** How full one bounded table is. */
+/**
+ * How full a bound is: one of the configuration's `limits` by its name there, or one that follows from them. Of a bound that holds
+ * for each link, user or address the fullest counts; of one that holds for single messages the largest so far.
+ */
 export interface LimitView {
   name: string;
   used: number;
@@ -100,6 +103,8 @@ export interface RegistryView {
   /** Services watched, and the instances of them that serve. */
   services: number;
   instances: number;
+  /** Instances that were read, which `limits.instances` bounds: the embedded registry reads those of all services. */
+  read: number;
   /** Instances that this agent keeps registered. */
   registered: number;
   /** Instances of watched services that the watcher has taken out. */

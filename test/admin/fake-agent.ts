@@ -88,7 +88,7 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
     registry: () =>
       Promise.resolve({
         ...{ kind: 'redis', address: 'redis://127.0.0.1:6379', connected: true, problem: null },
-        ...{ services: 2, instances: 5, registered: 1, offline: 1, fromDisk: 0 },
+        ...{ services: 2, instances: 5, read: 7, registered: 1, offline: 1, fromDisk: 0 },
         protected: [{ service: 'orders', instances: 3 }],
       }),
     config: () => Promise.resolve({ app: 'shop', loopback: { token: 'hunter2-hunter2', port: 15100 } }),

@@ -1,7 +1,11 @@
 // More than there is room for, on real processes: ten thousand calls at once, and every bound that an operator may set, hit on purpose. Each
 // call gets its answer or a status that names the bound, nothing else is disturbed, and `/metrics` shows the bound and what is used of it.
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { configSchema } from '../../src/config/schema.js';
+import { allFields } from '../../src/config/schema-walk.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import type { CallFailure, Failure } from '../support/app-process.js';
 import { wayTo } from '../support/app-process.js';
@@ -16,6 +20,15 @@ beforeEach(() => {
   mesh = new Mesh();
 });
 afterEach(() => mesh.close());
+
+it('every bound of the configuration is in /metrics, with what is used of it', async () => {
+  const agent = await mesh.agent('agent');
+  const { limits } = await agent.get<{ limits: Record<string, number> }>('/config');
+  for (const { path } of allFields(configSchema).filter(({ path: [section] }) => section === 'limits')) {
+    const [, name = ''] = path;
+    expect((await limitInMetrics(agent, name)).max, name).toBe(limits[name]);
+  }
+});
 
 /** What `/metrics` says of a limit. */
 async function limitInMetrics(agent: AgentProcess, name: string): Promise<{ used: number; max: number }> {
@@ -152,6 +165,46 @@ it('limits.upcallsPerSecondPerLink and limits.flows: invented names are refused 
       () => false,
     ),
   );
+});
+
+it('a main thread that is busy: what it has not read is bounded, and installed flows go on', async () => {
+  const gate = join(mesh.directory, 'gate');
+  const filters = [{ module: awkward, services: ['filtered'] }];
+  const limits = { parkedBytes: 131_072, upcallsPerSecondPerLink: 1_000_000 };
+  const agent = await mesh.agent('agent', { limits, filters }, { env: { TEST_GATE: gate } });
+  const [client] = await Promise.all([
+    mesh.client('client', agent),
+    mesh.server('server', agent, { service: 's' }),
+    mesh.server('filtered', agent, { service: 'filtered' }),
+  ]);
+  await mesh.reachable(client, 's');
+  await mesh.reachable(client, 'filtered');
+  const holding = client
+    .call('filtered', 'hold', '', { timeoutMs: 30_000 })
+    .catch((error: CallFailure) => error);
+  await until('the main thread to be held', () => existsSync(`${gate}.held`));
+  // Each is given up long before anybody asks about it, which frees its place but not what was said of it.
+  await client.startLoad({
+    ...{ service: 'filtered', method: 'x', inFlight: 6, prefix: 'unread-', failurePauseMs: 0 },
+    callOptions: { timeoutMs: 10, attachments: { large: 'x'.repeat(15_000) } },
+  });
+  await until('the bound to be hit', async () => {
+    const { failures } = await client.loadSoFar('unread-');
+    return failures.some(({ message }) => message.includes('main thread is behind'));
+  });
+  expect((await client.call('s', 'who')).body.toString()).toBe('server');
+  writeFileSync(gate, '');
+  await holding;
+  const { failures } = await client.endLoad('unread-');
+  expectRefusedBy(
+    'limits.parkedBytes',
+    failures.filter(({ status }) => status === 'RESOURCE_EXHAUSTED'),
+  );
+  await agent.quiet();
+  const { used, max } = await limitInMetrics(agent, 'unreadBytes');
+  expect(used).toBeLessThan(max);
+  expect((await agent.counters())['refused_upcalls_full']).toBeGreaterThan(0);
+  expect((await client.call('filtered', 'who')).body.toString()).toBe('filtered');
 });
 
 it('limits.outboundBytesPerLink: a server that does not read costs its callers a status, and others nothing', async () => {

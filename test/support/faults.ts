@@ -184,6 +184,21 @@ export const faultGroups: readonly FaultGroup[] = [
         test: { file: overload, title: 'limits.upcallsPerSecondPerLink and limits.flows' },
       },
       {
+        fault:
+          'a main thread of the agent that is behind with its decisions, by more bytes than `limits.parkedBytes` and 4 MiB',
+        caller: 'RESOURCE_EXHAUSTED saying so, not run; installed flows go on',
+        log: [],
+        counters: ['refused_upcalls_full'],
+        test: { file: overload, title: 'a main thread that is busy' },
+      },
+      {
+        fault: 'more of the legacy protocol than `limits.legacyBytes`',
+        caller: 'an error line or RESOURCE_EXHAUSTED naming the bound; other connections notice nothing',
+        log: [],
+        counters: ['refused_legacy_full'],
+        test: { file: 'native/test/engine/legacy_test.cc', title: 'TogetherTheyHoldNoMoreThanTheBound' },
+      },
+      {
         fault: 'a peer that reads slower than `limits.outboundBytesPerLink` allows',
         caller: 'RESOURCE_EXHAUSTED naming the bound, not run if it was the request; others notice nothing',
         log: [],

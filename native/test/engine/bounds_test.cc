@@ -96,7 +96,8 @@ TEST(Bounds, UpcallsThatNobodyReadsEvenWhenTheirRequestsAreCancelled) {
     refused = mesh.caller.has_frame();
   }
   ASSERT_TRUE(refused);
-  expect_exhausted(mesh.caller.take(), "limits.parked");
+  expect_exhausted(mesh.caller.take(), "main thread");
+  EXPECT_EQ(mesh.box.engine.counters().refused_upcalls_full, 1u);
   EXPECT_LT(mesh.box.mailbox.waiting(), size_t{8} << 20);
   mesh.box.deaf = false;
   mesh.box.collect();

@@ -164,6 +164,50 @@ TEST(LegacyCaller, ReachesAMeshServerAndGetsRepliesInOrder) {
   EXPECT_EQ(old.box.stats().limits.at("pending").first, 0u);
 }
 
+TEST(LegacyCaller, TogetherTheyHoldNoMoreThanTheBound) {
+  EngineOptions options;
+  options.max_legacy_bytes = 1 << 20;
+  OldWorld old(options);
+  const auto held = [&] { return old.box.stats().limits.at("legacyBytes").first; };
+  // Messages whose ends never come: one connection stops at four fifths.
+  const std::string begin = "*2\r\n" + bulk("GET") + "$4000000\r\n";
+  const std::string more(32 * 1024, 'x');
+  std::vector<Plain> greedy;
+  for (int i = 0; i < 3; i++) greedy.push_back(connect_to(old.port));
+  for (Plain& client : greedy) client.send(begin);
+  for (int round = 0; round < 64; round++) {
+    for (Plain& client : greedy) ::send(client.fd.get(), more.data(), more.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    old.box.turn(2);
+    ASSERT_LE(held(), uint64_t{1} << 20);
+  }
+  for (Plain& client : greedy) {
+    old.box.turn_until([&] { client.receive(); return client.ended; });
+    EXPECT_NE(client.got.find("limits.legacyBytes"), std::string::npos) << client.got;
+  }
+  EXPECT_EQ(held(), 0u);
+  EXPECT_EQ(old.box.stats().counters.at("refused_legacy_full"), 3u);
+  EXPECT_EQ(old.answer_to("PING\r\n"), "+PONG\r\n");
+}
+
+TEST(LegacyCaller, AReplyThatFindsNoRoomIsAFailure) {
+  EngineOptions options;
+  options.max_legacy_bytes = 128 << 10;
+  OldWorld old(options);
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  old.client.send(call("[1]"));
+  old.box.turn_until([&] { return server.has_frame(); });
+  WireFrame first = response(server.take().id(), std::string(65536, ' '));
+  first.fixed.flags = kFlagMore;
+  first.fixed.value = 200'000;
+  server.send(first);
+  old.box.turn_until([&] { return old.client.receive().ends_with("}\r\n"); });
+  EXPECT_NE(old.client.got.find("limits.legacyBytes"), std::string::npos) << old.client.got;
+  old.box.turn_until([&] { return server.has_frame(); });
+  EXPECT_EQ(server.take().fixed.type, FrameType::kCancel);
+  EXPECT_EQ(old.box.stats().limits.at("legacyBytes").first, 0u);
+}
+
 TEST(LegacyCaller, LargeBodiesPassInPieces) {
   OldWorld old;
   Wire server = old.box.app("server");
@@ -228,6 +272,23 @@ TEST(LegacyCallee, TakesOneRequestAtATimePerConnection) {
     server.receive();
     return server.connections[0].got.size() + server.connections[1].got.size() == 3 * call("[1]").size();
   });
+}
+
+TEST(LegacyCallee, ARequestThatFindsNoRoomHasNotRun) {
+  EngineOptions options;
+  options.max_legacy_bytes = 128 << 10;
+  Mesh mesh(std::move(options));
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  WireFrame large = request(1, {.service = "s", .method = "m"}, std::string(65536, ' '));
+  large.fixed.flags = kFlagMore;
+  large.fixed.value = 200'000;
+  mesh.caller.send(large);
+  mesh.box.turn_until([&] { server.receive(); return mesh.caller.has_frame(); });
+  const WireFrame reply = mesh.caller.take();
+  EXPECT_EQ(reply.code(), Code::kResourceExhausted);
+  EXPECT_TRUE(reply.not_run());
+  EXPECT_EQ(mesh.box.stats().limits.at("legacyBytes").first, 0u);
 }
 
 TEST(LegacyCallee, AConnectionWhoseRequestTimedOutIsNotUsedAgain) {

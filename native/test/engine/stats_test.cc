@@ -19,10 +19,32 @@ TEST(Stats, OfAnIdleEngine) {
   EngineBox box(std::move(options));
   const Stats stats = box.stats();
   EXPECT_EQ(stats.id, 99u);
-  const std::map<std::string, std::pair<uint64_t, uint64_t>> limits{{"links", {0, 16}},   {"pending", {0, 13}},
-                                                                    {"parked", {0, 14}},  {"parkedBytes", {0, 15'000}},
-                                                                    {"flows", {0, 11}},   {"clusters", {0, 12}}};
-  EXPECT_EQ(stats.limits, limits);
+  const std::map<std::string, uint64_t> limits{
+      {"links", 16},
+      {"linksPerUid", 256},
+      {"pending", 13},
+      {"parked", 14},
+      {"parkedBytes", 15'000},
+      {"unreadBytes", (4 << 20) + 15'000},
+      {"flows", 11},
+      {"clusters", 12},
+      {"upcallsPerSecondPerLink", 200},
+      {"outboundBytesPerLink", 8 << 20},
+      {"bodyBytes", 64 << 20},
+      {"streamsPerLink", 256},
+      {"legacyMessageBytes", 8 << 20},
+      {"legacyBytes", 64 << 20},
+      {"legacyConnectionsPerInstance", 32},
+  };
+  for (const auto& [name, max] : limits) {
+    ASSERT_TRUE(stats.limits.contains(name)) << name;
+    // What the statistics themselves bring is not read yet.
+    if (name != "unreadBytes") {
+      EXPECT_EQ(stats.limits.at(name).first, 0u) << name;
+    }
+    EXPECT_EQ(stats.limits.at(name).second, max) << name;
+  }
+  EXPECT_EQ(stats.limits.size(), limits.size());
   for (const auto& [name, value] : stats.counters) EXPECT_EQ(value, 0u) << name;
   EXPECT_GE(stats.counters.size(), 28u);
   EXPECT_TRUE(stats.links.empty() && stats.clusters.empty() && stats.flows.empty());

@@ -80,6 +80,11 @@ export class DirectoryView {
     return `${join(this.directory, first[0])} ${first[1].wrong}${more}`;
   }
 
+  /** Instances that were read and not forgotten yet. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   /** Whether a file is there and good, as far as we know. */
   has(name: string): boolean {
     return this.#entries.get(name)?.awaited === false;

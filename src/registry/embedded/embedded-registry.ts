@@ -146,6 +146,7 @@ export class EmbeddedRegistry implements Registry {
       problem: this.problem,
       services: this.#watches.size,
       instances: told.reduce((sum, count) => sum + count, 0),
+      read: this.#view.size,
       registered: this.#keepers.size,
       offline: 0,
       fromDisk: 0,

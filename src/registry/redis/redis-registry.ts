@@ -175,7 +175,8 @@ export class RedisRegistry implements Registry {
       connected: this.#client.connected,
       problem: this.problem,
       services: watched.length,
-      instances: watched.reduce((sum, [, { serving }]) => sum + (serving?.length ?? 0), 0),
+      instances: this.#served(),
+      read: this.#served(),
       registered: this.#keepers.size,
       offline: lists.reduce((sum, { offline }) => sum + offline, 0),
       fromDisk: watched.filter(([, { fromDisk }]) => fromDisk).length,
@@ -267,10 +268,16 @@ export class RedisRegistry implements Registry {
     this.#boundInstances();
   }
 
-  #boundInstances(): void {
-    const { maxInstances } = this.#options;
+  /** Instances of watched services that serve. */
+  #served(): number {
     let total = 0;
     for (const { serving } of this.#watched.values()) total += serving?.length ?? 0;
+    return total;
+  }
+
+  #boundInstances(): void {
+    const { maxInstances } = this.#options;
+    const total = this.#served();
     const text = `${total} instances are watched, more than limits.instances, ${maxInstances}`;
     this.#board.set('limit', total > maxInstances ? text : null);
   }

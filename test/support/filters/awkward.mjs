@@ -1,7 +1,11 @@
 // A user's filter that does everything wrong, by method: for the tests of what a filter can do to its own requests and must
 // not do to others. Loaded by agents.
 
+import { existsSync, writeFileSync } from 'node:fs';
+
 const spinMs = 2_000;
+const gate = process.env.TEST_GATE;
+const nobody = new Int32Array(new SharedArrayBuffer(4));
 
 const awkward = {
   name: 'awkward',
@@ -36,6 +40,11 @@ const awkward = {
         const endUs = process.hrtime.bigint() / 1_000n;
         return { reject: { status: 'ABORTED', message: JSON.stringify([Number(beginUs), Number(endUs)]) } };
       }
+      case 'hold':
+        // Holds it until the test opens the gate.
+        writeFileSync(`${gate}.held`, '');
+        while (!existsSync(gate)) Atomics.wait(nobody, 0, 0, 5);
+        return undefined;
       default:
         return undefined;
     }
