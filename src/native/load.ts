@@ -3,22 +3,13 @@
 // what was looked for and how to get it.
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { AppLink } from './app-link.js';
 
 /** What the addon exports. Each port file of `native/port` adds its functions here; their wrappers give them types. */
 export interface Addon {
-  readonly AppLink: new (socketPath: string, hello: Uint8Array, events: object) => NativeAppLink;
+  readonly AppLink: new (socketPath: string, hello: Uint8Array, events: object) => AppLink;
   readonly Pacer: new (ratePerSecond: number, events: object) => NativePacer;
   readonly [name: string]: unknown;
-}
-
-/** The object behind an app's link, see app-link.ts. */
-export interface NativeAppLink {
-  write(bytes: Uint8Array, start: number, end: number): number;
-  hasRoom(): boolean;
-  writeFrame(prefix: Uint8Array, body: Uint8Array): boolean;
-  close(): void;
-  ref(): void;
-  unref(): void;
 }
 
 /** The object behind a pacer, see pacer.ts. */

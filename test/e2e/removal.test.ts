@@ -53,6 +53,16 @@ async function startLoad(client: AppProcess, prefix: string): Promise<void> {
   await client.startLoad({ service: 'ledger', method: 'record', inFlight, prefix, callOptions });
 }
 
+/** The load goes on for a while, nothing of it fails, and what comes later goes to the instance that stays. */
+async function expectNoCallLost(client: AppProcess, servers: AppProcess[]): Promise<void> {
+  const { ok } = await client.loadSoFar('all-');
+  await client.reached('all-', ok + 500);
+  const summary = await client.endLoad('all-');
+  expect(failuresOf(summary)).toEqual({});
+  expectTruth(summary, servers);
+  await expectOnlyTheOther(client);
+}
+
 /** Runs a second load after the removal: all of it must succeed, on the instance that stays. */
 async function expectOnlyTheOther(client: AppProcess): Promise<void> {
   const total = 1_000;
@@ -72,25 +82,15 @@ describe.each(['one agent', 'two agents'] as const)('gracefully, both on %s', (a
       await leaves.closeServer();
       // From here on nothing reaches it.
       const served = leaves.ran().length;
-      const { ok } = await client.loadSoFar('all-');
-      await client.reached('all-', ok + 500);
-      const summary = await client.endLoad('all-');
-      expect(failuresOf(summary)).toEqual({});
+      await expectNoCallLost(client, [stays, leaves]);
       expect(leaves.ran().length).toBe(served);
-      expectTruth(summary, [stays, leaves]);
-      await expectOnlyTheOther(client);
     },
   );
 
   it('an application that is asked to end (SIGTERM) loses no call', async () => {
     const { client, stays, leaves } = await pair(agents);
     expect(await leaves.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
-    const { ok } = await client.loadSoFar('all-');
-    await client.reached('all-', ok + 500);
-    const summary = await client.endLoad('all-');
-    expect(failuresOf(summary)).toEqual({});
-    expectTruth(summary, [stays, leaves]);
-    await expectOnlyTheOther(client);
+    await expectNoCallLost(client, [stays, leaves]);
   });
 });
 
@@ -112,12 +112,7 @@ it('gracefully, again and again: instances come and go under load without a fail
 it('an agent that is asked to end (SIGTERM) while its app serves loses no call', async () => {
   const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
   expect(await agentOfLeaving.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
-  const { ok } = await client.loadSoFar('all-');
-  await client.reached('all-', ok + 500);
-  const summary = await client.endLoad('all-');
-  expect(failuresOf(summary)).toEqual({});
-  expectTruth(summary, [stays, leaves]);
-  await expectOnlyTheOther(client);
+  await expectNoCallLost(client, [stays, leaves]);
 });
 
 it('agent and application asked to end at the same moment, as a pod is, lose no call', async () => {
@@ -127,12 +122,7 @@ it('agent and application asked to end at the same moment, as a pod is, lose no 
     { code: 0, signal: null },
     { code: 0, signal: null },
   ]);
-  const { ok } = await client.loadSoFar('all-');
-  await client.reached('all-', ok + 500);
-  const summary = await client.endLoad('all-');
-  expect(failuresOf(summary)).toEqual({});
-  expectTruth(summary, [stays, leaves]);
-  await expectOnlyTheOther(client);
+  await expectNoCallLost(client, [stays, leaves]);
 });
 
 describe('by force', () => {

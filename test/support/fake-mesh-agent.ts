@@ -13,6 +13,7 @@ import { decodeHeader, encodeHeader } from '../../src/protocol/header.js';
 import type { Header } from '../../src/protocol/header.js';
 import { hasMore, isReply } from '../../src/protocol/stream-frame.js';
 import { keepFrame } from './raw-peer.js';
+import { Waiters } from './waiters.js';
 
 export interface FakeAgentOptions {
   unix?: boolean;
@@ -65,7 +66,7 @@ export class FakeAgent {
   onRequest: OnRequest = (link, request, header) => this.route(link, request, header);
   readonly path: string;
   readonly #servers: Server[] = [];
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
   readonly #routed = new Map<string, { link: FakeAgentLink; request: Frame; target: FakeAgentLink }>();
   #nextId = 1;
   #directory: string | undefined;
@@ -94,16 +95,7 @@ export class FakeAgent {
 
   /** Resolves with the first answer of `check` that is neither undefined nor false; it is asked on every event. */
   waitFor<T>(check: () => T | undefined | false): Promise<T> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        const found = check();
-        if (found === undefined || found === false) return;
-        this.#waiters.delete(look);
-        resolve(found);
-      };
-      this.#waiters.add(look);
-      look();
-    });
+    return this.#waiters.waitFor(check);
   }
 
   /** Ends all links and stops listening; the path stays free for another agent. */
@@ -157,7 +149,7 @@ export class FakeAgent {
   }
 
   #notify(): void {
-    for (const look of [...this.#waiters]) look();
+    this.#waiters.look();
   }
 
   #onFrame(link: FakeAgentLink, frame: Frame): void {

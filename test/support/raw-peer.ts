@@ -6,6 +6,7 @@ import { Flag, FrameType, encodeFrame, readFrame } from '../../src/protocol/fram
 import type { Frame, FrameFields } from '../../src/protocol/frame.js';
 import { FrameParser } from '../../src/protocol/frame-parser.js';
 import { decodeHeader, encodeHeader } from '../../src/protocol/header.js';
+import { Waiters } from './waiters.js';
 
 /** A frame whose bytes stay as they are. */
 export function keepFrame(frame: Frame): Frame {
@@ -15,7 +16,7 @@ export function keepFrame(frame: Frame): Frame {
 export class RawPeer {
   readonly frames: Frame[] = [];
   closed = false;
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
   #lastPing = 1_000_000;
 
   constructor(readonly socket: Socket) {
@@ -23,12 +24,12 @@ export class RawPeer {
     socket.on('data', (bytes: Buffer) => {
       const problem = parser.push(bytes, (frame) => this.frames.push(keepFrame(frame)));
       if (problem !== undefined) socket.destroy(new Error(problem));
-      this.#look();
+      this.#waiters.look();
     });
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.closed = true;
-      this.#look();
+      this.#waiters.look();
     });
   }
 
@@ -47,16 +48,7 @@ export class RawPeer {
 
   /** Resolves with the first answer of `check` that is neither undefined nor false; it is asked on every event. */
   waitFor<T>(check: () => T | undefined | false): Promise<T> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        const found = check();
-        if (found === undefined || found === false) return;
-        this.#waiters.delete(look);
-        resolve(found);
-      };
-      this.#waiters.add(look);
-      look();
-    });
+    return this.#waiters.waitFor(check);
   }
 
   of(type: number): Frame[] {
@@ -93,10 +85,6 @@ export class RawPeer {
           : type === (reply ? FrameType.response : FrameType.request),
       )
       .reduce((sum, { body }) => sum + body.length, 0);
-  }
-
-  #look(): void {
-    for (const look of [...this.#waiters]) look();
   }
 }
 
