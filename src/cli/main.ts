@@ -10,7 +10,9 @@ import type { DemoOptions } from './demo/run-demo.js';
 import type { DoctorCommandOptions } from './doctor/run-doctor.js';
 import type { CallCommandOptions } from './run-call.js';
 import type { OpsCommandOptions } from './run-ops.js';
+import type { RolloutCommandOptions } from './run-rollout.js';
 import type { ServeEchoOptions } from './run-serve-echo.js';
+import type { OpsWay, UpgradeCommandOptions } from './run-upgrade.js';
 import type { WatcherCommandOptions } from './run-watcher.js';
 import type { TopOptions } from './top/run-top.js';
 
@@ -22,6 +24,8 @@ const program = new Command('ringside')
   .description('A service-mesh data plane: an agent beside every application, reached over shared memory.')
   .version(version)
   .showHelpAfterError('(add --help for more)')
+  // `upgrade` has a --version of its own.
+  .enablePositionalOptions()
   // Arguments that cannot be are 2 everywhere (exit-error.ts); the parser's own code for them is 1. Subcommands inherit this.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 
@@ -35,6 +39,11 @@ const adminOption = (): Option =>
   new Option('--admin <url>', "the agent's admin address")
     .default('http://127.0.0.1:15102')
     .env('RINGSIDE_ADMIN');
+
+const opsSocketOption = (): Option => new Option('--socket <path>', "the ops agent's unix socket");
+const opsUrlOption = (): Option => new Option('--url <url>', 'its port instead: http://host:port');
+const opsTokenOption = (): Option =>
+  new Option('--token <text>', 'the token of that port').env('RINGSIDE_OPS_TOKEN');
 
 program
   .command('agent')
@@ -147,6 +156,59 @@ program
   });
 
 program
+  .command('upgrade')
+  .description('Let an ops agent bring its agent to another version, and show how it goes.')
+  .requiredOption('--version <name>', 'the version')
+  .requiredOption(
+    '--source <where>',
+    'its archive: a path, or a file, http or https URL, as the ops agent reaches it',
+  )
+  .requiredOption('--sha256 <hex>', "the archive's SHA-256")
+  .option('--signature <base64>', 'its ed25519 signature, where the ops agent asks for one')
+  .addOption(opsSocketOption())
+  .addOption(opsUrlOption())
+  .addOption(opsTokenOption())
+  .option('--json', 'print a JSON object for each step')
+  .action(async (options: UpgradeCommandOptions) => {
+    const { runUpgrade } = await import('./run-upgrade.js');
+    await runUpgrade(options);
+  });
+
+program
+  .command('rollback')
+  .description('Let an ops agent go back to the version before, and show how it goes.')
+  .addOption(opsSocketOption())
+  .addOption(opsUrlOption())
+  .addOption(opsTokenOption())
+  .option('--json', 'print a JSON object for each step')
+  .action(async (options: OpsWay & { json?: boolean }) => {
+    const { runRollback } = await import('./run-upgrade.js');
+    await runRollback(options);
+  });
+
+program
+  .command('rollout')
+  .description(
+    'Bring the agents of many ops agents to a version, in waves; stops when too many fail (docs/ops.md).',
+  )
+  .requiredOption('--targets <file>', 'the ops agents, in YAML')
+  .option('--to <version>', 'the version')
+  .option('--source <where>', 'its archive, as every ops agent reaches it')
+  .option('--sha256 <hex>', "the archive's SHA-256")
+  .option('--signature <base64>', 'its ed25519 signature, where the ops agents ask for one')
+  .option('--batch <list>', 'how many have the version at the end of each wave', '1,10%,50%,100%')
+  .option('--max-failures <n>', 'how many may fail before no further one is touched', wholeNumber, 0)
+  .option('--rollback-on-failure', 'roll the others back when too many have failed')
+  .option('--parallel <n>', 'upgrades at a time', positiveWhole, 10)
+  .option('--state <file>', 'where to write down how far it is; rollout-<version>.json without it')
+  .option('--resume <file>', 'go on from such a file; what had failed is tried again')
+  .option('--json', 'print a JSON object for each change')
+  .action(async (options: RolloutCommandOptions) => {
+    const { runRollout } = await import('./run-rollout.js');
+    await runRollout(options);
+  });
+
+program
   .command('demo')
   .description(
     'The main job on real processes: two agents and two applications, measured beside a direct connection.',
@@ -175,6 +237,18 @@ function positiveNumber(text: string): number {
   if (!(number > 0 && Number.isFinite(number)))
     throw new InvalidArgumentError('It must be a number above 0.');
   return number;
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (text === '' || !(Number.isSafeInteger(number) && number >= 0))
+    throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+  return number;
+}
+
+function positiveWhole(text: string): number {
+  if (wholeNumber(text) === 0) throw new InvalidArgumentError('It must be a whole number above 0.');
+  return Number(text);
 }
 
 function share(text: string): number {

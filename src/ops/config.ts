@@ -159,6 +159,13 @@ export const opsConfigSchema = z.strictObject({
     .prefault({}),
 });
 
+/** Where the ops agent's directory is, and with it its socket, unless the configuration says otherwise. */
+const defaultDirectory = (): string => join(dirname(defaultAgentSocket()), 'ops');
+const socketName = 'ops.sock';
+
+/** Where `ringside upgrade` looks for the ops agent. */
+export const defaultOpsSocket = (): string => join(defaultDirectory(), socketName);
+
 type OpsConfigFile = z.output<typeof opsConfigSchema>;
 
 /** The configuration an ops agent runs with: paths are absolute, files are read. */
@@ -197,14 +204,14 @@ export function parseOpsConfig(text: string, source: string, base: string): OpsC
   const { token, tokenFile, host, port, socket } = data.http;
   const secret = tokenFile === null ? token : readNamed('http.tokenFile', tokenFile, tokenIn);
   const { publicKey, ...versions } = data.versions;
-  const directory = resolve(base, data.directory ?? join(dirname(defaultAgentSocket()), 'ops'));
+  const directory = resolve(base, data.directory ?? defaultDirectory());
   const { config, command } = data.agent;
   return {
     ...data,
     directory,
     agent: { ...data.agent, config: config === null ? null : resolve(base, config), command },
     http: {
-      socket: resolve(base, socket ?? join(directory, 'ops.sock')),
+      socket: resolve(base, socket ?? join(directory, socketName)),
       tcp: port === null || secret === null ? null : { host, port, token: secret },
     },
     versions: {

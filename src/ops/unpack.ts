@@ -52,9 +52,7 @@ export async function unpack(
   await tar(parser);
   if (wrong !== undefined) throw wrong;
   check.finish();
-  await tar(
-    extract({ cwd: directory, strict: true, preserveOwner: false }),
-  );
+  await tar(extract({ cwd: directory, strict: true, preserveOwner: false }));
   await syncTree(directory);
 }
 

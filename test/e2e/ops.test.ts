@@ -5,9 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AppProcess } from '../support/app-process.js';
-import { Mesh } from '../support/mesh.js';
-import { OpsProcess } from '../support/ops-process.js';
-import type { Problem } from '../support/ops-process.js';
+import { KeptMesh } from '../support/kept-mesh.js';
+import type { OpsProcess, Problem } from '../support/ops-process.js';
 import { processExists } from '../support/proc-facts.js';
 import { expectTruth, failuresOf } from '../support/truth.js';
 import { freePort } from '../support/redis-process.js';
@@ -15,27 +14,6 @@ import { until } from '../support/until.js';
 import { archiveOf, launchers, sha256Of } from '../support/version-archive.js';
 
 const saying = (text: string): unknown => expect.stringContaining(text);
-
-/** A mesh whose agents are kept by ops agents; `client` calls `server` through both. */
-class KeptMesh extends Mesh {
-  readonly kept: OpsProcess[] = [];
-
-  async keep(...args: Parameters<typeof OpsProcess.start> extends [string, ...infer Rest] ? Rest : never) {
-    const ops = await OpsProcess.start(this.directory, ...args);
-    this.kept.push(ops);
-    return ops;
-  }
-
-  override async close(): Promise<void> {
-    try {
-      // As in a release: apps first, then what serves them.
-      for (const { process } of this.apps) await process.end();
-      for (const ops of this.kept) await ops.close();
-    } finally {
-      await super.close();
-    }
-  }
-}
 
 async function load(client: AppProcess, prefix: string): Promise<void> {
   const callOptions = { attachments: { 'work-ms': '3' } };

@@ -12,6 +12,11 @@ import type { AgentConfig } from './agent-process.js';
 import { RunningProcess } from './running-process.js';
 import { until } from './until.js';
 
+const started = new Set<OpsProcess>();
+process.once('exit', () => {
+  for (const ops of started) ops.killAgents();
+});
+
 export interface Problem {
   status: number;
   detail: string;
@@ -64,7 +69,7 @@ export class OpsProcess {
     );
     writeFileSync(this.configFile, JSON.stringify(whole));
     this.#connections = new Agent({ connect: { socketPath: this.opsSocket }, bodyTimeout: 0 });
-    process.once('exit', () => this.#killAgents());
+    started.add(this);
   }
 
   /** Starts an ops agent and waits until its agent runs. */
@@ -180,11 +185,13 @@ export class OpsProcess {
       const left = [agent, candidate].flatMap((one) => one?.process ?? []).filter(isRunning);
       if (left.length > 0) throw new Error(`${this.name} left agents behind\n${this.output}`);
     } finally {
-      this.#killAgents();
+      this.killAgents();
+      started.delete(this);
     }
   }
 
-  #killAgents(): void {
+  /** For the end of the test run: nothing that it started outlives it. */
+  killAgents(): void {
     let state: OpsState;
     try {
       state = this.state;
