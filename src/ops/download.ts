@@ -82,6 +82,8 @@ async function open(
   if (/^https?:/.test(source)) {
     const dispatcher = connections.compose(interceptors.redirect({ maxRedirections: MAX_REDIRECTIONS }));
     const { statusCode, headers, body } = await request(source, { dispatcher, signal });
+    // Destroying it before its end is an error, which here nobody else may be listening for.
+    body.on('error', () => undefined);
     if (statusCode !== 200) {
       body.destroy();
       throw new Error(`the server answers ${statusCode}`);

@@ -157,7 +157,7 @@ export class OpsClient {
 
   async #send(method: 'GET' | 'POST', path: string, content: object | undefined, bodyTimeout: number) {
     try {
-      return await request(new URL(path, this.#base), {
+      const answer = await request(new URL(path, this.#base), {
         ...{ method, dispatcher: this.#connections, bodyTimeout },
         headers: {
           ...this.#headers,
@@ -165,6 +165,9 @@ export class OpsClient {
         },
         ...(content === undefined ? {} : { body: JSON.stringify(content) }),
       });
+      // Destroying it before its end is an error, which here nobody else may be listening for.
+      answer.body.on('error', () => undefined);
+      return answer;
     } catch (error) {
       throw new OpsProblem(`no ops agent answers at ${this.address} (${errorText(error)})`);
     }

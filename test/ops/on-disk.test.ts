@@ -1,0 +1,115 @@
+// What the ops agent keeps on disk, and how it knows a process again.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BUILT_IN } from '../../src/ops/api.js';
+import { findMarked, identityOf, isRunning, RUN_MARK } from '../../src/ops/process-identity.js';
+import { StateFile } from '../../src/ops/state-file.js';
+import { Versions } from '../../src/ops/versions.js';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'ringside-disk-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+describe('the state', () => {
+  it('is the same after a restart, and only this user reads it', () => {
+    const state = new StateFile(directory);
+    expect(state.now).toMatchObject({ current: BUILT_IN, previous: null, agent: null, job: null });
+    const agent = { run: 'r', version: 'v', process: { pid: 7, startTicks: '5', bootId: 'b' }, admin: null };
+    state.set({ current: 'v', agent });
+    expect(new StateFile(directory).now).toEqual(state.now);
+    expect(statSync(join(directory, 'state.json')).mode & 0o777).toBe(0o600);
+    expect(readdirSync(directory)).toEqual(['state.json']);
+  });
+
+  it.each(['', '{', '{"format":2}', '{"format":1,"current":7}'])(
+    'that cannot be understood is not guessed at: %j',
+    (text) => {
+      writeFileSync(join(directory, 'state.json'), text);
+      expect(() => new StateFile(directory)).toThrow('cannot be understood');
+    },
+  );
+});
+
+describe('a process', () => {
+  it('is known again by its start, and found by its mark', async () => {
+    const child = spawn('sleep', ['60'], { env: { ...process.env, [RUN_MARK]: directory } });
+    await once(child, 'spawn');
+    const identity = identityOf(child.pid as number);
+    if (!identity) throw new Error('it does not run');
+    expect(isRunning(identity)).toBe(true);
+    expect(isRunning({ ...identity, startTicks: '1' })).toBe(false);
+    expect(isRunning({ ...identity, bootId: 'another' })).toBe(false);
+    expect(findMarked(directory)).toEqual(identity);
+    expect(findMarked(`${directory}x`)).toBeUndefined();
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(isRunning(identity)).toBe(false);
+    expect(findMarked(directory)).toBeUndefined();
+  });
+});
+
+describe('versions', () => {
+  const install = (
+    versions: Versions,
+    version: string,
+    installedAt: string,
+    manifest: object | string = {},
+  ): void => {
+    const partial = versions.preparePartial(version);
+    const text =
+      typeof manifest === 'string' ? manifest : JSON.stringify({ bin: { ringside: 'x.mjs' }, ...manifest });
+    writeFileSync(join(partial, 'package.json'), text);
+    versions.install(version, { sha256: 'ab', source: '/x', installedAt });
+  };
+
+  it('are whole or not there', () => {
+    const versions = new Versions(directory);
+    mkdirSync(join(directory, 'half.partial'));
+    writeFileSync(join(directory, 'half.download'), '');
+    // Its origin was written, and then the machine died.
+    writeFileSync(join(directory, 'gone.json'), '{"sha256":"","source":"","installedAt":""}');
+    install(versions, 'v1', '2026-01-01');
+    expect(versions.list().map(({ version }) => version)).toEqual(['v1']);
+    expect(versions.find('gone')).toBeUndefined();
+    expect(versions.find('../v1')).toBeUndefined();
+    versions.removePartial();
+    expect(readdirSync(directory).sort()).toEqual(['gone.json', 'v1', 'v1.json']);
+    expect(JSON.parse(readFileSync(join(directory, 'v1.json'), 'utf8'))).toMatchObject({ source: '/x' });
+  });
+
+  it('are removed when they are old, but for those that are needed', () => {
+    const versions = new Versions(directory);
+    for (let i = 1; i <= 5; i++) install(versions, `v${i}`, `2026-01-0${i}`);
+    expect(versions.prune(2, ['v1', BUILT_IN, null])).toEqual(['v3', 'v2']);
+    expect(versions.list().map(({ version }) => version)).toEqual(['v5', 'v4', 'v1']);
+    expect(existsSync(join(directory, 'v3'))).toBe(false);
+  });
+
+  it('are run as their package.json says, or as the configuration does', () => {
+    const versions = new Versions(directory);
+    install(versions, 'v1', '2026-01-01');
+    install(versions, 'out', '2026-01-01', { bin: { ringside: '../v1/x.mjs' } });
+    install(versions, 'none', '2026-01-01', '{}');
+    expect(versions.command('v1', null)).toEqual([process.execPath, join(directory, 'v1', 'x.mjs')]);
+    expect(versions.command('v1', ['run', '{directory}/y'])).toEqual(['run', join(directory, 'v1', 'y')]);
+    expect(() => versions.command('out', null)).toThrow('lies outside');
+    expect(() => versions.command('none', null)).toThrow('bin');
+    expect(() => versions.command('v9', null)).toThrow('is not installed');
+    expect(versions.command(BUILT_IN, null)[1]).toMatch(/dist\/cli\/main\.js$/);
+  });
+});
