@@ -1,5 +1,6 @@
 // How links end: silence, violations, and what becomes of everything that a link had to do with.
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "native/engine/engine.h"
 
@@ -45,6 +46,8 @@ void Engine::destroy_link(Link* link) {
   counters_.links_closed++;
   timers_.clear(&link->timer);
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->socket_fd(), nullptr);
+  // Closing alone would not tell the peer while a process that handed over to this one still holds a duplicate.
+  ::shutdown(link->socket_fd(), SHUT_RDWR);
   if (link->doorbell_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->doorbell_fd(), nullptr);
   if (link->upstream != UINT32_MAX) {
     Upstream& upstream = upstreams_.at(link->upstream);

@@ -52,6 +52,7 @@ class HandoffGiver {
   Step step_ = Step::kConnected;
   uint32_t pid_ = 0;
   uint32_t freeze_ms_ = 0;
+  uint32_t version_ = 0;  // of the state: the newest that both sides know
   std::unordered_set<uint64_t> given_;            // links whose descriptors have gone
   std::unordered_set<uint32_t> given_listeners_;
 };

@@ -12,13 +12,9 @@
 
 namespace ringside {
 
-namespace {
-constexpr int64_t kWholeDeadlineNs = 60'000 * kNsPerMs;  // of everything before the freeze
-}  // namespace
-
 HandoffGiver::HandoffGiver(Engine* engine, UniqueFd socket) : engine_(engine), socket_(std::move(socket)) {
   timer.kind = TimerKind::kHandoff;
-  engine_->timers_.set(&timer, engine_->now_ns_ + kWholeDeadlineNs);
+  engine_->timers_.set(&timer, engine_->now_ns_ + engine_->options_.takeover_deadline_ms * kNsPerMs);
   if (!socket_.peer_is_trusted(&pid_)) refuse("this user may not take over from this agent");
 }
 
@@ -46,9 +42,12 @@ void HandoffGiver::on_message(const HandoffMessage& message) {
   if (message.step == HandoffStep::kRefused) {
     fail("the new process gave up: " + message.text);
   } else if (message.step == HandoffStep::kHello && step_ == Step::kConnected) {
-    if (message.oldest_version > kHandoffStateVersion || message.version < kOldestHandoffStateVersion) {
-      refuse("this agent writes state version " + std::to_string(kHandoffStateVersion) + ", the new process reads " +
-             std::to_string(message.oldest_version) + " to " + std::to_string(message.version));
+    const EngineOptions& mine = engine_->options_;
+    version_ = std::min(mine.handoff_version, message.version);
+    if (version_ < std::max(mine.oldest_handoff_version, message.oldest_version)) {
+      refuse("this agent writes state versions " + std::to_string(mine.oldest_handoff_version) + " to " +
+             std::to_string(mine.handoff_version) + ", the new process reads " + std::to_string(message.oldest_version) + " to " +
+             std::to_string(message.version));
       return;
     }
     step_ = Step::kAsked;
@@ -71,7 +70,7 @@ void HandoffGiver::offer(const std::string& blob, uint32_t freeze_ms) {
   freeze_ms_ = freeze_ms;
   HandoffMessage message;
   message.step = HandoffStep::kOffer;
-  message.version = kHandoffStateVersion;
+  message.version = version_;
   const Result<UniqueFd> memfd = to_memfd(blob);
   if (!memfd) {
     refuse(memfd.error().text);
@@ -183,7 +182,7 @@ std::string HandoffGiver::give_all(int64_t deadline_ns) {
   }
   HandoffMessage message;
   message.step = HandoffStep::kState;
-  message.version = kHandoffStateVersion;
+  message.version = version_;
   message.frozen_at_ns = static_cast<uint64_t>(engine_->clock_->now_ns());
   const Result<UniqueFd> memfd = to_memfd(encode_fields(engine_->export_state()));
   if (!memfd) return memfd.error().text;

@@ -1,7 +1,7 @@
 // What one engine hands over to the next, as plain values: links with their unsent and half-read bytes, pendings, parked requests, and what
 // was learnt and counted. Times are durations, because only they mean the same in both processes. Made by handoff_export.cc, put to
 // use by handoff_import.cc; on the wire it is a protobuf message (docs/upgrade.md), which leaves out zeros: every field's default is zero. Fields
-// are only ever added.
+// are only ever added; when that does not do, its version (options.h) is raised.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,6 @@
 #include "native/link/link.h"
 
 namespace ringside {
-
-/// Raised when an older reader could no longer make sense of the state, whatever it skips.
-inline constexpr uint32_t kHandoffStateVersion = 1;
-inline constexpr uint32_t kOldestHandoffStateVersion = 1;
 
 struct StreamedBodyState {
   uint32_t left_bytes = 0, allowance_bytes = 0, held_credit_bytes = 0;

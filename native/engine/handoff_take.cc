@@ -17,8 +17,8 @@ void HandoffTaker::begin(const std::string& text) {
   }
   HandoffMessage message;
   message.step = HandoffStep::kHello;
-  message.version = kHandoffStateVersion;
-  message.oldest_version = kOldestHandoffStateVersion;
+  message.version = engine_->options_.handoff_version;
+  message.oldest_version = engine_->options_.oldest_handoff_version;
   message.text = text.substr(0, 256);
   say(message);
 }
@@ -70,9 +70,10 @@ void HandoffTaker::on_message(const HandoffMessage& message, ReceivedFds* fds) {
 }
 
 void HandoffTaker::take_offer(const HandoffMessage& message, const ReceivedFds& fds) {
-  if (message.version < kOldestHandoffStateVersion || message.version > kHandoffStateVersion) {
+  const EngineOptions& mine = engine_->options_;
+  if (message.version < mine.oldest_handoff_version || message.version > mine.handoff_version) {
     fail("the old agent writes state version " + std::to_string(message.version) + ", this one reads " +
-         std::to_string(kOldestHandoffStateVersion) + " to " + std::to_string(kHandoffStateVersion));
+         std::to_string(mine.oldest_handoff_version) + " to " + std::to_string(mine.handoff_version));
     return;
   }
   const Result<std::string> blob = fds.count == 1 ? from_memfd(fds.fds[0].get()) : Error{Code::kInvalidArgument, "the offer came without its contents"};

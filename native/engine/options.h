@@ -8,6 +8,11 @@
 
 namespace ringside {
 
+/// Versions of the state that a handoff moves (handoff_state.h). The newest is raised when an older reader could no longer make sense of it,
+/// whatever it skips; the oldest is the one before it, which is still read and written.
+inline constexpr uint32_t kHandoffStateVersion = 1;
+inline constexpr uint32_t kOldestHandoffStateVersion = 1;
+
 struct EngineOptions {
   std::string app = "app";
 
@@ -33,6 +38,7 @@ struct EngineOptions {
   uint32_t open_timeout_ms = 5000;
   uint32_t keepalive_ms = 10000;
   uint32_t slow_request_ms = 1000;
+  uint32_t takeover_deadline_ms = 30000;  // how long a successor may take until the freeze
 
   bool batch_scheduling = true;  // of the worker thread, while nobody keeps its core busy (batch_scheduling.h)
   bool shm_enabled = true;
@@ -40,6 +46,8 @@ struct EngineOptions {
 
   std::vector<uint32_t> allow_uids;  // of apps on the unix socket; empty: nobody
   std::string loopback_token;        // empty: none asked for
+  uint32_t handoff_version = kHandoffStateVersion;  // other numbers make a test's engine one of another build
+  uint32_t oldest_handoff_version = kOldestHandoffStateVersion;
   uint64_t seed = 1;                 // of hashing, balancing and jitter; random in production
 };
 

@@ -88,6 +88,7 @@ EngineOptions read_options(const Napi::Object& in) {
       {"openTimeoutMs", &out.open_timeout_ms},
       {"keepaliveMs", &out.keepalive_ms},
       {"slowRequestMs", &out.slow_request_ms},
+      {"takeoverDeadlineMs", &out.takeover_deadline_ms},
       {"ringBytes", &out.ring_bytes},
   };
   for (const auto& [name, field] : numbers) *field = number_or(in, name, *field);

@@ -510,7 +510,7 @@ function inodeOf(path: string): number | undefined {
 }
 
 function engineOptions(config: AgentConfig): EngineOptions {
-  const { limits, timeouts } = config;
+  const { limits, takeover, timeouts } = config;
   return {
     app: config.app,
     ...(config.loopback.token === null ? {} : { loopbackToken: config.loopback.token }),
@@ -537,6 +537,7 @@ function engineOptions(config: AgentConfig): EngineOptions {
     maxTimeoutMs: timeouts.maxMs,
     connectTimeoutMs: timeouts.connectMs,
     keepaliveMs: timeouts.keepaliveMs,
+    takeoverDeadlineMs: takeover.deadlineMs,
     seed: randomInt(2 ** 47),
   };
 }

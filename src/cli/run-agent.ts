@@ -1,5 +1,6 @@
 // `ringside agent`: one agent in this process, its admin server, and what the operating system's signals mean to it. SIGTERM and SIGINT
 // drain and exit 0, a second one exits at once; SIGHUP or a changed file reloads; a successor that has taken over ends it with 0.
+import { setTimeout as pause } from 'node:timers/promises';
 import { startAdminServer } from '../admin/admin-server.js';
 import type { AdminServer } from '../admin/admin-server.js';
 import { Agent } from '../agent/agent.js';
@@ -12,8 +13,9 @@ import { createLogger } from '../observe/logger.js';
 import type { Logger } from '../observe/logger.js';
 import { ExitError } from './exit-error.js';
 
-const adminAttempts = 100;
+/** After a takeover: the pause between two attempts to open the admin server, and how long readiness waits for it. */
 const adminAgainMs = 100;
+const adminPatienceMs = 10_000;
 
 export interface AgentCommandOptions {
   config?: string;
@@ -38,13 +40,16 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
     : await Agent.start(config, log).catch((error: unknown) => {
         throw new ExitError(`the agent cannot start: ${errorText(error)}`, 1);
       });
-  const admin = config.admin.enabled
-    ? await startAdmin(agent, config, log, options.takeover === true).catch(async (error: unknown) => {
+  const leaving = new AbortController();
+  const opening = config.admin.enabled
+    ? openAdmin(agent, config, log, options.takeover === true, leaving.signal)
+    : undefined;
+  const admin = await (options.takeover
+    ? Promise.race([opening, pause(adminPatienceMs, undefined, { ref: false })])
+    : opening?.catch(async (error: unknown) => {
         await agent.stop();
         throw new ExitError(`the admin server cannot start (admin.host, admin.port): ${errorText(error)}`, 1);
-      })
-    : undefined;
-  if (admin) log.info({ admin: `http://${admin.host}:${admin.port}` }, 'the admin server listens');
+      }));
   // Whoever started us as a child with a channel learns the ports without reading the log.
   // Whoever it was may be gone by now, which harms nothing.
   if (process.connected) {
@@ -59,7 +64,8 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   const drained = stopped.then(() => agent.drain()).then(() => false);
   const handedOver = await Promise.race([drained, agent.handedOver.then(() => true)]);
   reloading?.close();
-  await admin?.close();
+  leaving.abort();
+  await (await opening)?.close();
   if (handedOver) {
     agent.leave();
     log.info('the agent has left; another process goes on');
@@ -70,24 +76,39 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   log.info('the agent has stopped');
 }
 
-/** The process that was taken over from closes its admin server in its own time, so its port is asked for again for a while. */
-async function startAdmin(
+/**
+ * After a takeover the other process closes its admin server in its own time, or never if it hangs. Nothing of that may end
+ * this one, which has all the traffic, so it is tried until it works.
+ * @returns undefined where this process left before
+ */
+async function openAdmin(
   agent: Agent,
-  config: AgentConfig,
+  { admin: { host, port } }: AgentConfig,
   log: Logger,
-  again: boolean,
-): Promise<AdminServer> {
-  const { host, port } = config.admin;
+  afterTakeover: boolean,
+  leaving: AbortSignal,
+): Promise<AdminServer | undefined> {
   const onError = (error: Error): void =>
     log.warn({ error: errorText(error) }, 'the admin server failed to answer');
-  for (let left = again ? adminAttempts : 0; ; left--) {
+  let sayAtMs = performance.now() + adminPatienceMs;
+  while (!leaving.aborted) {
     try {
-      return await startAdminServer(agent.view, { host, port, onError });
+      const admin = await startAdminServer(agent.view, { host, port, onError });
+      log.info({ admin: `http://${admin.host}:${admin.port}` }, 'the admin server listens');
+      return admin;
     } catch (error) {
-      if (left === 0 || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      await new Promise((resolve) => setTimeout(resolve, adminAgainMs));
+      if (!afterTakeover) throw error;
+      if (performance.now() > sayAtMs) {
+        sayAtMs = Infinity;
+        log.warn(
+          { error: errorText(error) },
+          'the admin server cannot start (admin.host, admin.port); it is tried again by itself',
+        );
+      }
+      await pause(adminAgainMs);
     }
   }
+  return undefined;
 }
 
 function readConfig(path: string | undefined): AgentConfig {

@@ -289,7 +289,7 @@ const takeover = z.strictObject({
       "the socket's name in the directory beside that of the socket, with `-takeover` behind its name",
   }),
   deadlineMs: durationMs(100, 600_000, 30_000, {
-    means: 'How long a new process may take to take over before it gives up.',
+    means: 'How long a takeover may take until the freeze before both processes give it up.',
   }),
   freezeMs: durationMs(1, 60_000, 1_000, {
     means: 'How long the running agent stands still for it at most, before it goes on by itself.',

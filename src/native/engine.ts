@@ -35,6 +35,8 @@ export interface EngineOptions {
   maxTimeoutMs: number;
   connectTimeoutMs: number;
   keepaliveMs: number;
+  /** How long a successor may take until the freeze. */
+  takeoverDeadlineMs: number;
   /** Of hashing, balancing and jitter. */
   seed: number;
 }
@@ -91,7 +93,11 @@ export class Engine {
         else if (event.type === 'idle') this.#answer(event.id, undefined);
         else if (event.type === 'go-away-done') this.#answer(event.id, event);
         else if (event.type === 'handoff-offered') this.#taking?.resolve(event.state);
-        else if (event.type === 'taken-over') this.#taking?.resolve(event);
+        else if (event.type === 'taken-over') {
+          this.#taking?.resolve(event);
+          // From here on it is the old one of the next handoff.
+          this.#taking = undefined;
+        }
         else if (event.type === 'handoff-failed' && this.#taking) this.#taking.reject(new Error(event.text));
         else onNotice(event);
       }

@@ -8,9 +8,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.js';
 import { wayTo } from '../support/app-process.js';
 import type { AppProcess } from '../support/app-process.js';
-import { InjectedFaults, injectionProblem } from '../support/injected-faults.js';
+import { InjectedFaults } from '../support/injected-faults.js';
 import { refuseFilesOver } from '../support/limits.js';
 import { Mesh } from '../support/mesh.js';
+import { preloadProblem } from '../support/preloaded.js';
 import { failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
@@ -156,9 +157,9 @@ describe("the registry's directory", () => {
   });
 });
 
-if (injectionProblem !== undefined)
-  console.warn(`SKIPPED: the wall clock does not jump: ${injectionProblem}`);
-describe.skipIf(injectionProblem !== undefined)('the wall clock', () => {
+if (preloadProblem !== undefined)
+  console.warn(`SKIPPED: the wall clock does not jump: ${preloadProblem}`);
+describe.skipIf(preloadProblem !== undefined)('the wall clock', () => {
   it('jumps forward and back by days: no lease ends, no call fails, and the dead still leave', async () => {
     ownDirectory('registry');
     const faults = new InjectedFaults(mesh.directory);

@@ -4,9 +4,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.js';
 import { wayTo } from '../support/app-process.js';
 import type { AppProcess } from '../support/app-process.js';
-import { InjectedFaults, injectionProblem } from '../support/injected-faults.js';
+import { InjectedFaults } from '../support/injected-faults.js';
 import { leaveDescriptors, refuseFilesOver } from '../support/limits.js';
 import { Mesh } from '../support/mesh.js';
+import { preloadProblem } from '../support/preloaded.js';
 import { failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
@@ -125,8 +126,8 @@ describe('no memory for rings', () => {
     expect(failuresOf(await client.endLoad(load.prefix))).toEqual({});
   });
 
-  if (injectionProblem !== undefined) console.warn(`SKIPPED: no faults are injected: ${injectionProblem}`);
-  it.skipIf(injectionProblem !== undefined).each([
+  if (preloadProblem !== undefined) console.warn(`SKIPPED: no faults are injected: ${preloadProblem}`);
+  it.skipIf(preloadProblem !== undefined).each([
     ['memfd_create', { refuseMemfd: true }, 'cannot make a memfd: Function not implemented'],
     ['mmap', { refuseSharedMmap: true }, 'cannot map the segment: Cannot allocate memory'],
   ] as const)('%s refused to the agent: unix, and back by itself', async (_what, fault, why) => {
@@ -138,7 +139,7 @@ describe('no memory for rings', () => {
     await refusedBy(agent, why);
   });
 
-  it.skipIf(injectionProblem !== undefined)('mmap refused to the app: unix, and back by itself', async () => {
+  it.skipIf(preloadProblem !== undefined)('mmap refused to the app: unix, and back by itself', async () => {
     const faults = new InjectedFaults(mesh.directory);
     const agent = await mesh.agent('agent', config);
     await mesh.server('server', agent, { service: 'ledger' });

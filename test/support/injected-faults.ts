@@ -1,11 +1,8 @@
 // Faults that a test gives to processes it starts, and takes back: memory refused for shared-memory segments, a wall clock that jumps. They
 // are made by a library that is compiled with the test and preloaded (injected-faults.c), so neither root nor a change of the machine is needed.
-import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-
-const source = fileURLToPath(new URL('injected-faults.c', import.meta.url));
+import { compilePreloaded } from './preloaded.js';
 
 export interface Faults {
   /** Seconds by which the wall clock is off. */
@@ -18,10 +15,6 @@ export interface Faults {
 
 const none: Faults = { wallOffsetS: 0, refuseMemfd: false, refuseSharedMmap: false };
 
-/** Why faults cannot be injected here; undefined if they can. */
-export const injectionProblem =
-  spawnSync('cc', ['--version']).status === 0 ? undefined : 'there is no C compiler to make them with';
-
 /** See the file's head. */
 export class InjectedFaults {
   readonly #file: string;
@@ -31,21 +24,9 @@ export class InjectedFaults {
 
   /** @param directory where the library and its file go; faults of one directory are shared by all processes that have them */
   constructor(directory: string) {
-    const library = join(directory, 'injected-faults.so');
     this.#file = join(directory, 'injected-faults');
     this.set({});
-    const made = spawnSync('cc', [
-      '-shared',
-      '-fPIC',
-      '-O1',
-      '-Wall',
-      '-Werror',
-      '-o',
-      library,
-      source,
-      '-ldl',
-    ]);
-    if (made.status !== 0) throw new Error(`injected-faults.c does not compile: ${made.stderr.toString()}`);
+    const library = compilePreloaded('injected-faults', directory);
     this.env = { LD_PRELOAD: library, TEST_FAULTS: this.#file };
   }
 

@@ -41,15 +41,21 @@ export class Mesh {
   }
 
   /** Lets a new process take over from an agent, which ends by itself. */
-  async upgrade(agent: AgentProcess): Promise<AgentProcess> {
-    const next = agent.successor();
-    this.agents.push(next);
+  async upgrade(agent: AgentProcess, options: StartOptions = {}): Promise<AgentProcess> {
+    const next = this.successor(agent, options);
     await next.ready().catch((error: unknown) => {
       throw new Error(`${String(error)}\n${agent.process.output}`);
     });
     const { code, signal } = await agent.process.over();
     if (code !== 0) throw new Error(`the old process ended with ${code ?? signal}\n${agent.process.output}`);
     this.agents.splice(this.agents.indexOf(agent), 1);
+    return next;
+  }
+
+  /** Starts a process that is to take over from an agent, without waiting for anything. */
+  successor(agent: AgentProcess, options: StartOptions = {}): AgentProcess {
+    const next = agent.successor(options);
+    this.agents.push(next);
     return next;
   }
 
