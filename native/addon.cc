@@ -5,6 +5,7 @@
 #include "native/port/app_port.h"
 #include "native/port/codec_port.h"
 #include "native/port/engine_port.h"
+#include "native/port/notice_port.h"
 #include "native/port/pacer_port.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
@@ -12,6 +13,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ringside::init_pacer_port(env, exports);
   ringside::init_engine_port(env, exports);
   ringside::init_codec_port(env, exports);
+  ringside::init_notice_port(env, exports);
   return exports;
 }
 

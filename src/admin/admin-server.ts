@@ -109,6 +109,7 @@ export function buildAdminApp(
   show('/limits', () => view.limits());
   show('/registry', () => view.registry());
   show('/programs', () => view.programs());
+  show('/handoff', () => view.handoff());
   show('/config', async () => {
     const config = await view.config();
     return typeof config === 'object' && config !== null ? redactConfig(config) : null;
@@ -130,6 +131,7 @@ const PATHS = [
   '/limits',
   '/registry',
   '/programs',
+  '/handoff',
   '/config',
   '/metrics',
 ];

@@ -10,6 +10,7 @@ import { TurnQueue } from '../base/turn-queue.js';
 import type {
   AgentView,
   ClusterView,
+  HandoffView,
   LimitView,
   LinkView,
   ProgramView,
@@ -30,6 +31,7 @@ interface Look {
   counters: Record<string, number>;
   programs: ProgramView[];
   registry?: RegistryView;
+  handoff?: HandoffView;
 }
 
 /** See the file's head. */
@@ -55,6 +57,7 @@ export class AgentMetrics {
     this.#defineRequests();
     this.#defineState();
     this.#defineRegistry();
+    this.#defineHandoff();
     this.#defineProcess();
   }
 
@@ -67,7 +70,7 @@ export class AgentMetrics {
   async scrape(): Promise<string> {
     const turn = ++this.#asked;
     const { view } = this;
-    const [ready, links, clusters, flows, limits, counters, registry, programs] = await Promise.all([
+    const [ready, links, clusters, flows, limits, counters, registry, programs, handoff] = await Promise.all([
       view.ready(),
       view.links(),
       view.clusters(),
@@ -76,12 +79,13 @@ export class AgentMetrics {
       view.counters(),
       view.registry(),
       view.programs(),
+      view.handoff(),
     ]);
     return this.#queue.run(() => {
       // An older look after a newer one would read as if the flows had begun again.
       if (turn > this.#shown) {
         this.#shown = turn;
-        this.#look = { ready, links, clusters, limits, counters, registry, programs };
+        this.#look = { ready, links, clusters, limits, counters, registry, programs, handoff };
         this.#totals.add(flows);
         this.#defineEngine();
       }
@@ -165,6 +169,42 @@ export class AgentMetrics {
     gauge('from_disk', 'Services whose list comes from disk.', ({ fromDisk }) => fromDisk);
     gauge('protected', 'Instances that the registry lost and that serve on for a while.', (registry) =>
       registry.protected.reduce((sum, { instances }) => sum + instances, 0),
+    );
+  }
+
+  /** Absent gauges: this process was started afresh. */
+  #defineHandoff(): void {
+    this.#counter(
+      'ringside_handoffs_total',
+      'Takeovers by a new process, over all the processes that were this agent.',
+      ['outcome'],
+      (set) => {
+        const { handoff } = this.#look;
+        if (!handoff) return;
+        set({ outcome: 'done' }, handoff.done);
+        set({ outcome: 'failed' }, handoff.failed);
+      },
+    );
+    const gauge = (
+      name: string,
+      help: string,
+      of: (last: NonNullable<HandoffView['last']>) => number,
+    ): void => {
+      this.#gauge(`ringside_handoff_${name}`, help, [], (add) => {
+        const last = this.#look.handoff?.last;
+        if (last) add({}, of(last));
+      });
+    };
+    gauge(
+      'freeze_seconds',
+      'How long nothing was read when this process took over.',
+      (l) => l.freezeUs / 1e6,
+    );
+    gauge('links', 'Links that moved when this process took over.', (l) => l.links);
+    gauge(
+      'pending_requests',
+      'Requests that moved while they awaited a reply or a decision.',
+      (l) => l.pending + l.parked,
     );
   }
 

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import type { AgentView, LimitView, ReadyView } from '../observe/agent-view.js';
+import type { AgentView, HandoffView, LimitView, ReadyView } from '../observe/agent-view.js';
 import { errorText } from '../base/errors.js';
 import { statusName } from '../base/status.js';
 import { diffConfig } from '../config/diff-config.js';
@@ -32,15 +32,6 @@ import { Upcalls } from './upcalls.js';
 const recordsPerSecond = 20;
 const goAwayTimeoutMs = 2_000;
 
-/** What a takeover moved. */
-export interface TookOver {
-  /** How long nothing was read, in microseconds. */
-  readonly freezeUs: number;
-  readonly links: number;
-  readonly pending: number;
-  readonly parked: number;
-}
-
 /** The ports an agent really listens on. */
 export interface AgentPorts {
   readonly inbound: number;
@@ -64,7 +55,6 @@ export class Agent {
   #legacyDirectory!: LegacyDirectory;
   #upcalls!: Upcalls;
   #ports!: AgentPorts;
-  #tookOver: TookOver | undefined;
   #control!: Control;
   #appListeners: Pick<EngineListener, 'id'>[] = [];
   /** Sockets in the file system that go with this agent. */
@@ -72,6 +62,7 @@ export class Agent {
   /** Resolves when another process has everything; this one only has to leave then. */
   readonly handedOver: Promise<void>;
   #onHandedOver: () => void = () => undefined;
+  #handoff: HandoffView = { done: 0, failed: 0, last: null };
   #registryProblem: string | null = null;
   #draining = false;
   #stopped = false;
@@ -142,9 +133,8 @@ export class Agent {
   get ports(): AgentPorts {
     return this.#ports;
   }
-  /** What moved, if this agent took over from another process. */
-  get tookOver(): TookOver | undefined {
-    return this.#tookOver;
+  get handoff(): HandoffView {
+    return this.#handoff;
   }
 
   /** Whether this agent should get traffic. */
@@ -357,6 +347,7 @@ export class Agent {
       outbound: this.outboundRoutes.export(),
       inbound: services,
       publications,
+      handoffs: { done: this.#handoff.done, failed: this.#handoff.failed },
     };
     this.engine.commands.offerHandoff(encodeAgentState(state), takeover.freezeMs);
   }
@@ -391,9 +382,11 @@ export class Agent {
     await this.#inbound.confirm(new Set(taken.links));
     await this.#programs.apply(this.#config.publish);
     const { freezeUs, links, pending, parked } = taken;
-    this.#tookOver = { freezeUs, links: links.length, pending, parked };
+    const { done, failed } = state.handoffs;
+    const last = { freezeUs, links: links.length, pending, parked };
+    this.#handoff = { done: done + 1, failed, last };
     this.log.info(
-      { ...this.#tookOver, socket: socket.path, ...this.#ports },
+      { ...last, socket: socket.path, ...this.#ports },
       'took over; the agent is ready',
     );
   }
@@ -468,6 +461,7 @@ export class Agent {
         break;
       }
       case 'handoff-failed':
+        this.#handoff = { ...this.#handoff, failed: this.#handoff.failed + 1 };
         this.log.warn({ reason: notice.text }, 'the handoff failed; this agent goes on');
         this.#control.resume();
         this.#programs.apply(this.#config.publish).catch(() => undefined); // fails only where the engine is closed

@@ -3,6 +3,7 @@ import type {
   AgentView,
   ClusterView,
   FlowView,
+  HandoffView,
   LimitView,
   LinkView,
   ReadyView,
@@ -23,6 +24,7 @@ export interface ViewedAgent {
   readonly config: AgentConfig;
   readonly registry: Registry;
   readonly programs: Programs;
+  readonly handoff: HandoffView;
   ready(): ReadyView;
   /** Bounds that the engine does not keep, and what is used of them. */
   limits(): LimitView[];
@@ -45,6 +47,7 @@ export function viewOf(agent: ViewedAgent): AgentView {
     limits: async () => [...(await stats()).limits, ...agent.limits()],
     registry: () => Promise.resolve(agent.registry.view()),
     programs: () => Promise.resolve(agent.programs.view()),
+    handoff: () => Promise.resolve(agent.handoff),
   };
 }
 

@@ -9,6 +9,7 @@ import { ConfigError } from '../config/config-error.js';
 import { loadAgentConfig, parseAgentConfig } from '../config/load-config.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import { watchConfig } from '../config/watch-config.js';
+import { notifyServiceManager } from '../native/service-notice.js';
 import { createLogger } from '../observe/logger.js';
 import type { Logger } from '../observe/logger.js';
 import { ExitError } from './exit-error.js';
@@ -54,14 +55,24 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   // Whoever it was may be gone by now, which harms nothing.
   if (process.connected) {
     process.send?.(
-      { ready: true, ports: agent.ports, admin: admin?.port, handoff: agent.tookOver },
+      { ready: true, ports: agent.ports, admin: admin?.port, handoff: agent.handoff.last ?? undefined },
       () => undefined,
     );
     process.disconnect();
   }
 
+  const notify = (text: string): void => {
+    const problem = notifyServiceManager(text);
+    if (problem !== undefined) log.warn({ problem }, 'the service manager cannot be told (NOTIFY_SOCKET)');
+  };
+  notify(options.takeover ? `MAINPID=${process.pid}\nREADY=1` : 'READY=1');
+
   const reloading = options.config === undefined ? undefined : reloadOnChange(options.config, agent, log);
-  const drained = stopped.then(() => agent.drain()).then(() => false);
+  const drained = stopped.then(async () => {
+    notify('STOPPING=1');
+    await agent.drain();
+    return false;
+  });
   const handedOver = await Promise.race([drained, agent.handedOver.then(() => true)]);
   reloading?.close();
   leaving.abort();

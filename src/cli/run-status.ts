@@ -3,6 +3,7 @@ import Table from 'cli-table3';
 import type {
   ClusterView,
   FlowView,
+  HandoffView,
   LimitView,
   LinkView,
   ProgramView,
@@ -13,7 +14,7 @@ import { askAdmin } from './ask-admin.js';
 
 export async function runStatus({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
   const ask = <T>(path: string): Promise<T> => askAdmin<T>(admin, path);
-  const [ready, links, clusters, flows, counters, limits, registry, programs] = await Promise.all([
+  const [ready, links, clusters, flows, counters, limits, registry, programs, handoff] = await Promise.all([
     ask<ReadyView>('/ready'),
     ask<LinkView[]>('/links'),
     ask<ClusterView[]>('/clusters'),
@@ -25,7 +26,7 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
   ]);
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ ready, links, clusters, flows, counters, limits, registry, programs })}\n`,
+      `${JSON.stringify({ ready, links, clusters, flows, counters, limits, registry, programs, handoff })}\n`,
     );
     return;
   }
@@ -34,6 +35,7 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
   for (const { service, instances } of registry.protected) {
     print(`  protected: ${instances} instances of ${service} serve on although the registry lost them`);
   }
+  for (const line of handoffLine(handoff)) print(line);
   section(
     'links',
     ['id', 'kind', 'role', 'app', 'peer', 'state', 'requests in', 'replies out', 'pending', 'queued B'],
@@ -99,6 +101,16 @@ function registryLine(registry: RegistryView): string {
     ...(problem === null ? [] : [problem]),
   ];
   return parts.join('; ');
+}
+
+function handoffLine({ done, failed, last }: HandoffView): string[] {
+  if (done === 0 && failed === 0) return [];
+  const moved =
+    last === null
+      ? ''
+      : `; the last one stood still for ${(last.freezeUs / 1000).toFixed(1)} ms and moved ${last.links} links, ` +
+        `${last.pending + last.parked} requests`;
+  return [`taken over ${done} times, ${failed} attempts failed${moved}`];
 }
 
 function section(title: string, head: string[], rows: (string | number)[][]): void {

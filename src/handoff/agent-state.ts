@@ -55,6 +55,7 @@ const agentState = z.object({
   outbound: z.array(service),
   inbound: z.array(service),
   publications: z.array(publication),
+  handoffs: z.object({ done: number, failed: number }).default({ done: 0, failed: 0 }),
 });
 
 /** A service of one direction; candidates of the inbound direction are its publications. */

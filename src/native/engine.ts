@@ -74,6 +74,8 @@ export class Engine {
   // Not from 1: acknowledgements of what the process before this one asked must not answer our questions.
   #nextQuestion = randomInt(1, 2 ** 31);
   #taking: { resolve(answer: unknown): void; reject(error: Error): void } | undefined;
+  /** Why this engine takes over nothing any more; it may come between two steps, when nobody waits for it. */
+  #takingEnded: Error | undefined;
   #flushScheduled = false;
   #closed = false;
 
@@ -98,7 +100,7 @@ export class Engine {
           // From here on it is the old one of the next handoff.
           this.#taking = undefined;
         }
-        else if (event.type === 'handoff-failed' && this.#taking) this.#taking.reject(new Error(event.text));
+        else if (event.type === 'handoff-failed' && this.#taking) this.#endTaking(new Error(event.text));
         else onNotice(event);
       }
     });
@@ -166,8 +168,14 @@ export class Engine {
     this.#native.close();
   }
 
+  #endTaking(why: Error): void {
+    this.#takingEnded = why;
+    this.#taking?.reject(why);
+  }
+
   #take<T>(say: () => void): Promise<T> {
     if (this.#closed) return Promise.reject(new Error('the engine is closed'));
+    if (this.#takingEnded) return Promise.reject(this.#takingEnded);
     return new Promise<T>((resolve, reject) => {
       this.#taking = { resolve, reject };
       say();

@@ -127,6 +127,23 @@ export interface ProgramView {
   problem: string | null;
 }
 
+/** What takeovers came to, over all the processes that were this agent. */
+export interface HandoffView {
+  /** Takeovers that succeeded. */
+  done: number;
+  /** Takeovers that were asked for and came to nothing; the agent went on. */
+  failed: number;
+  /** The one by which this process came; null if it was started afresh. */
+  last: {
+    /** From the last frame that the old process read until this one began to read, in microseconds. */
+    freezeUs: number;
+    links: number;
+    /** Requests that awaited a reply, and that waited for a decision. */
+    pending: number;
+    parked: number;
+  } | null;
+}
+
 /** See the file's head. */
 export interface AgentView {
   ready(): Promise<ReadyView>;
@@ -138,6 +155,7 @@ export interface AgentView {
   limits(): Promise<LimitView[]>;
   registry(): Promise<RegistryView>;
   programs(): Promise<ProgramView[]>;
+  handoff(): Promise<HandoffView>;
   /** The configuration in force. The admin server takes secrets out before it shows it. */
   config(): Promise<unknown>;
 }

@@ -84,6 +84,12 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
     programs: () => Promise.resolve([]),
     counters: () =>
       Promise.resolve({ upcalls: 4, flow_hits: 10, protocol_errors: 0, 'odd-Name': 1, seen_total: 2 }),
+    handoff: () =>
+      Promise.resolve({
+        done: 3,
+        failed: 1,
+        last: { freezeUs: 1500, links: 7, pending: 4, parked: 1 },
+      }),
     limits: () => Promise.resolve([{ name: 'links', used: 1, max: 4096 }]),
     registry: () =>
       Promise.resolve({

@@ -40,6 +40,11 @@ describe('the metrics', () => {
     expect(text).toContain('ringside_engine_odd_name_total 1');
     expect(text).toContain('ringside_engine_seen_total 2');
     expect(text).toContain('ringside_ready 1');
+    expect(text).toContain('ringside_handoffs_total{outcome="done"} 3');
+    expect(text).toContain('ringside_handoffs_total{outcome="failed"} 1');
+    expect(text).toContain('ringside_handoff_freeze_seconds 0.0015');
+    expect(text).toContain('ringside_handoff_links 7');
+    expect(text).toContain('ringside_handoff_pending_requests 5');
     expect(Number(linesOf(text, 'process_resident_memory_bytes ')[0]?.split(' ')[1])).toBeGreaterThan(1e6);
   });
 
