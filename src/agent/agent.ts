@@ -385,10 +385,7 @@ export class Agent {
     const { done, failed } = state.handoffs;
     const last = { freezeUs, links: links.length, pending, parked };
     this.#handoff = { done: done + 1, failed, last };
-    this.log.info(
-      { ...last, socket: socket.path, ...this.#ports },
-      'took over; the agent is ready',
-    );
+    this.log.info({ ...last, socket: socket.path, ...this.#ports }, 'took over; the agent is ready');
   }
 
   /** Sockets move as they are, so this process must be meant to listen where the other one does. */

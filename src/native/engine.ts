@@ -99,8 +99,7 @@ export class Engine {
           this.#taking?.resolve(event);
           // From here on it is the old one of the next handoff.
           this.#taking = undefined;
-        }
-        else if (event.type === 'handoff-failed' && this.#taking) this.#endTaking(new Error(event.text));
+        } else if (event.type === 'handoff-failed' && this.#taking) this.#endTaking(new Error(event.text));
         else onNotice(event);
       }
     });

@@ -157,8 +157,7 @@ describe("the registry's directory", () => {
   });
 });
 
-if (preloadProblem !== undefined)
-  console.warn(`SKIPPED: the wall clock does not jump: ${preloadProblem}`);
+if (preloadProblem !== undefined) console.warn(`SKIPPED: the wall clock does not jump: ${preloadProblem}`);
 describe.skipIf(preloadProblem !== undefined)('the wall clock', () => {
   it('jumps forward and back by days: no lease ends, no call fails, and the dead still leave', async () => {
     ownDirectory('registry');

@@ -164,17 +164,19 @@ describe.skipIf(preloadProblem !== undefined)('a handoff', () => {
   });
 
   describe('whose old process', () => {
-    it.each(oldBefore)('hangs when it has %s: the new one gives up, the old one goes on where it was', (step) =>
-      unnoticed(async () => {
-        agent = await mesh.upgrade(agent, { env: steps.env(step, 'stop') });
-        const lines = agent.log.length;
-        const next = mesh.successor(agent);
-        await stopped(agent.process);
-        expect(await next.process.over()).toMatchObject({ code: 1 });
-        expect(next.process.stderr).toContain('the handoff took too long');
-        agent.process.signal('SIGCONT');
-        await hasFailedFor(agent, lines);
-      }),
+    it.each(oldBefore)(
+      'hangs when it has %s: the new one gives up, the old one goes on where it was',
+      (step) =>
+        unnoticed(async () => {
+          agent = await mesh.upgrade(agent, { env: steps.env(step, 'stop') });
+          const lines = agent.log.length;
+          const next = mesh.successor(agent);
+          await stopped(agent.process);
+          expect(await next.process.over()).toMatchObject({ code: 1 });
+          expect(next.process.stderr).toContain('the handoff took too long');
+          agent.process.signal('SIGCONT');
+          await hasFailedFor(agent, lines);
+        }),
     );
 
     it.each(['sent state', 'received taken'] as const)(
