@@ -2,9 +2,12 @@
 // anew; and what is counted goes on where it was.
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { DatagramListener } from '../support/datagrams.js';
+import { HandoffSteps } from '../support/handoff-steps.js';
 import { AgentProcess } from '../support/agent-process.js';
 import type { AgentConfig } from '../support/agent-process.js';
 import { Mesh } from '../support/mesh.js';
+import { preloadProblem } from '../support/preloaded.js';
 import { openFiles } from '../support/proc-facts.js';
 import { expectTruth, failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
@@ -130,3 +133,86 @@ it('says why where there is no agent to take over from, and where it would liste
     await mesh.close();
   }
 });
+
+it('shows what moved, and how many takeovers came to nothing', async () => {
+  const mesh = new Mesh();
+  try {
+    let agent = await mesh.agent('agent', config);
+    expect(await agent.get('/handoff')).toEqual({ done: 0, failed: 0, last: null });
+    await mesh.server('server', agent, { service: 's' });
+    const client = await mesh.client('client', agent);
+    await mesh.reachable(client, 's');
+    // Twice pending: the agent reaches itself over tcp, which are two of its four links.
+    const waiting = client.call('s', 'held', 'x', { timeoutMs: 60_000 });
+    await mesh.apps[0]?.event('held');
+
+    agent = await mesh.upgrade(agent);
+    const first = await agent.get<{ last: object }>('/handoff');
+    expect(first).toMatchObject({ done: 1, failed: 0 });
+    const taken = await agent.logged('what moved', ({ msg }) => msg.startsWith('took over'));
+    expect(taken).toMatchObject(first.last);
+
+    const stranger = AgentProcess.launch(mesh.directory, 'stranger', {
+      takeover: { path: join(mesh.directory, 'agent-takeover', 'agent.sock') },
+    });
+    await stranger.ready();
+    await stranger.process.end();
+    const refused = stranger.successor();
+    expect(await refused.process.over()).toMatchObject({ code: 1 });
+    await agent.logged('the failure', ({ msg }) => msg.startsWith('the handoff failed'));
+    expect(await agent.get('/handoff')).toMatchObject({ done: 1, failed: 1 });
+
+    agent = await mesh.upgrade(agent);
+    expect(await agent.get('/handoff')).toMatchObject({ done: 2, failed: 1, last: { links: 4, pending: 2 } });
+    const metrics = await (await fetch(new URL('/metrics', agent.adminUrl))).text();
+    expect(metrics).toContain('ringside_handoffs_total{outcome="done"} 2');
+    expect(metrics).toContain('ringside_handoffs_total{outcome="failed"} 1');
+    expect(metrics).toMatch(/^ringside_handoff_freeze_seconds 0\.\d+/m);
+    expect(metrics).toContain('ringside_handoff_pending_requests 2');
+    await mesh.apps[0]?.letGo();
+    expect((await waiting).body.toString()).toBe('server let go of x');
+  } finally {
+    await mesh.close();
+  }
+});
+
+it.each(['a path', 'an abstract name'])('tells systemd at %s who the main process is', async (kind) => {
+  const mesh = new Mesh();
+  const address = kind === 'a path' ? join(mesh.directory, 'notify') : `@ringside-test-${process.pid}`;
+  const manager = await DatagramListener.at(address);
+  try {
+    const env = { NOTIFY_SOCKET: address };
+    const agent = await mesh.agent('agent', config, { env });
+    await until('the first agent', () => manager.received.length === 1);
+    const next = await mesh.upgrade(agent, { env });
+    await until('the next one', () => manager.received.length === 2);
+    await next.process.end();
+    await until('its end', () => manager.received.length === 3);
+    expect(manager.received).toEqual(['READY=1', `MAINPID=${next.pid}\nREADY=1`, 'STOPPING=1']);
+  } finally {
+    manager.close();
+    await mesh.close();
+  }
+});
+
+if (preloadProblem !== undefined) console.warn(`SKIPPED: takeovers by other versions: ${preloadProblem}`);
+it.skipIf(preloadProblem !== undefined)(
+  'a version that reads only later states is refused in words',
+  async () => {
+    const mesh = new Mesh();
+    try {
+      const agent = await mesh.agent('agent', config);
+      const steps = new HandoffSteps(mesh.directory);
+      const tooNew = mesh.successor(agent, { env: steps.versions(8, 9) });
+      expect(await tooNew.process.over()).toMatchObject({ code: 1 });
+      expect(tooNew.process.stderr).toMatch(
+        /this agent writes state versions .* the new process reads 8 to 9/,
+      );
+      expect(await agent.readiness()).toMatchObject({ ok: true });
+      // One that also reads today's is served.
+      await mesh.upgrade(agent, { env: steps.versions(1, 9) });
+    } finally {
+      await mesh.close();
+    }
+  },
+);

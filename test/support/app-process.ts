@@ -68,6 +68,12 @@ export interface LoadOptions {
   failurePauseMs?: number;
   /** Notes when each call succeeded. */
   times?: boolean;
+  /** Pause of a caller whose call succeeded; none if absent. */
+  pauseMs?: number;
+  /** Sends without waiting for an answer. */
+  oneWay?: boolean;
+  /** Gives each call up after that long, which is its success. */
+  cancelAfterMs?: number;
 }
 
 /** One call of a load; times in microseconds on the machine's monotonic clock. */

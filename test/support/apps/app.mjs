@@ -110,6 +110,9 @@ class Load {
       bodyBytes = 0,
       bodySizes = [bodyBytes],
       failurePauseMs = 1,
+      pauseMs = 0,
+      oneWay = false,
+      cancelAfterMs,
     } = this.options;
     const { summary } = this;
     while (!this.stopped && summary.sent < total) {
@@ -118,12 +121,15 @@ class Load {
       const body = id.padEnd(bytes, '.');
       const sentUs = nowUs();
       try {
-        const reply = await this.client.call(
-          services[summary.sent % services.length],
-          method,
-          body,
-          callOptions,
-        );
+        const service = services[summary.sent % services.length];
+        if (oneWay) await this.client.send(service, method, body, callOptions);
+        else if (cancelAfterMs !== undefined) await this.cancelled(service, method, body);
+        if (oneWay || cancelAfterMs !== undefined) {
+          summary.ok += 1;
+          await pause(pauseMs);
+          continue;
+        }
+        const reply = await this.client.call(service, method, body, callOptions);
         const text = reply.body.toString();
         if (method === 'echo') summary.wrong += text === body ? 0 : 1;
         else summary.by[text] = (summary.by[text] ?? 0) + 1;
@@ -132,11 +138,25 @@ class Load {
         summary.slowestUs = Math.max(summary.slowestUs, endedUs - sentUs);
         summary.timesUs?.push(endedUs);
         for (const waiter of this.waiters.splice(0)) waiter();
+        if (pauseMs > 0) await pause(pauseMs);
       } catch (error) {
         summary.failures.push({ id, sentUs, endedUs: nowUs(), ...failure(error) });
         // Failures come without a wait; a client in trouble must leave its process room to get out of it.
         await pause(failurePauseMs);
       }
+    }
+  }
+  /** A call that is given up half-way; whoever answers it all the same was quick. */
+  async cancelled(service, method, body) {
+    const { callOptions = {}, cancelAfterMs } = this.options;
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(new Error('the load gave up')), cancelAfterMs);
+    try {
+      await this.client.call(service, method, body, { ...callOptions, signal: controller.signal });
+    } catch (error) {
+      if (error?.status !== 'CANCELLED') throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
   async reached(ok) {
