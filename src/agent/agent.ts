@@ -332,8 +332,13 @@ export class Agent {
       return;
     }
     this.log.info({ pid, software }, 'a new process asks to take over');
+    const { failed } = this.#handoff;
     await this.#programs.stop();
     await this.#control.pause();
+    if (failed !== this.#handoff.failed) {
+      this.#goOn(); // the new process went away meanwhile
+      return;
+    }
     const { services, publications } = this.#inbound.export();
     const { socket, inbound, loopback, takeover } = this.#config;
     const state: AgentState = {
@@ -350,6 +355,12 @@ export class Agent {
       handoffs: { done: this.#handoff.done, failed: this.#handoff.failed },
     };
     this.engine.commands.offerHandoff(encodeAgentState(state), takeover.freezeMs);
+  }
+
+  /** Does again what stands still while a new process is offered everything. */
+  #goOn(): void {
+    this.#control.resume();
+    this.#programs.apply(this.#config.publish).catch(() => undefined); // fails only where the engine is closed
   }
 
   async #takeOver(software: string): Promise<void> {
@@ -460,8 +471,7 @@ export class Agent {
       case 'handoff-failed':
         this.#handoff = { ...this.#handoff, failed: this.#handoff.failed + 1 };
         this.log.warn({ reason: notice.text }, 'the handoff failed; this agent goes on');
-        this.#control.resume();
-        this.#programs.apply(this.#config.publish).catch(() => undefined); // fails only where the engine is closed
+        this.#goOn();
         break;
       case 'listener-problem':
         if (notice.text === '') this.log.info('connections are accepted again');

@@ -23,6 +23,7 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
     ask<LimitView[]>('/limits'),
     ask<RegistryView>('/registry'),
     ask<ProgramView[]>('/programs'),
+    ask<HandoffView>('/handoff'),
   ]);
   if (json) {
     process.stdout.write(
