@@ -116,7 +116,7 @@ export class IncomingBodies {
       return 'more of a body than credit was given for';
     const goesOn = hasMore(frame);
     if (reply && !goesOn && frame.status !== 0) this.#break(body, replyFailure(frame), false);
-    else if (body.filledBytes + pieceBytes > body.totalBytes) this.#break(body, tooLong(body), goesOn);
+    else if (body.filledBytes + pieceBytes + (goesOn ? 1 : 0) > body.totalBytes) this.#break(body, tooLong(body), goesOn);
     else {
       this.#take(body, frame);
       if (!goesOn) this.#complete(body);
@@ -149,7 +149,8 @@ export class IncomingBodies {
       const text = `a body of ${claimed} bytes is over the limit of ${maxBodyBytes} bytes (maxBodyBytes)`;
       return refuse('RESOURCE_EXHAUSTED', text, false);
     }
-    if (frame.bodyEnd - frame.headerEnd > claimed) {
+    // More is to come, so the first piece is not all of it.
+    if (frame.bodyEnd - frame.headerEnd >= claimed) {
       return refuse(
         mismatchStatus(reply),
         `a body is longer than the ${claimed} bytes it was said to have`,

@@ -123,10 +123,11 @@ export class OutgoingStreams {
   credit(reply: boolean, idLo: number, idHi: number, grantBytes: number): string | undefined {
     const stream = this.find(reply, idLo, idHi);
     if (stream === undefined) return undefined;
+    if (grantBytes === 0) return 'credit of nothing';
     if (stream.allowanceBytes + grantBytes > streamWindowBytes)
       return `credit of ${grantBytes} bytes for a body that has ${stream.allowanceBytes} of ${streamWindowBytes} left`;
     stream.allowanceBytes += grantBytes;
-    if (grantBytes > 0) this.#ready.add(stream);
+    this.#ready.add(stream);
     return undefined;
   }
 
