@@ -70,7 +70,8 @@ export class AgentRun {
     const child = spawn(program, args, {
       detached: true,
       stdio: ['ignore', 'inherit', stderr, 'ipc'],
-      env: { ...process.env, [RUN_MARK]: run },
+      // The service manager, if there is one, is told about the ops agent, not about its agents.
+      env: { ...process.env, NOTIFY_SOCKET: undefined, [RUN_MARK]: run },
     });
     closeSync(stderr);
     const ended = new Promise<Ending>((resolve) => {

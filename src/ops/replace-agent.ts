@@ -62,10 +62,7 @@ export class ReplaceAgent {
     // An old process that is gone has handed over, even if the new one did not tell.
     if (told === 'late' && old.ending === undefined) await next.kill();
     if (next.ending !== undefined) {
-      const why =
-        told === 'late'
-          ? `was not ready within agent.startMs, ${this.config.startMs} ms`
-          : next.describeEnd();
+      const why = told === 'late' ? this.#notReady() : next.describeEnd();
       supervisor.dismiss(next);
       throw new Error(`the agent of version ${next.version} ${why}`);
     }
@@ -80,17 +77,24 @@ export class ReplaceAgent {
   async #startAlone(after: VersionsAfter): Promise<void> {
     const { current, previous } = this.state.now;
     this.state.set(after);
-    const run = this.supervisor.start();
-    const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
-      run.ready,
-      run.ended.then(() => 'ended' as const),
-    ]);
-    if (typeof told === 'object') return;
-    await run.kill();
-    const why =
-      told === 'late' ? `was not ready within agent.startMs, ${this.config.startMs} ms` : run.describeEnd();
-    this.state.set({ current, previous });
-    throw new Error(`the agent of version ${run.version} ${why}`);
+    try {
+      const run = this.supervisor.start();
+      const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
+        run.ready,
+        run.ended.then(() => 'ended' as const),
+      ]);
+      if (typeof told === 'object') return;
+      await run.kill();
+      const why = told === 'late' ? this.#notReady() : run.describeEnd();
+      throw new Error(`the agent of version ${run.version} ${why}`);
+    } catch (error) {
+      this.state.set({ current, previous });
+      throw error;
+    }
+  }
+
+  #notReady(): string {
+    return `was not ready within agent.startMs, ${this.config.startMs} ms`;
   }
 
   /** The first of `events`, or `late`. @throws when the job is called off */

@@ -27,16 +27,19 @@ export async function watchProbation(run: AgentRun, options: ProbationOptions): 
   for (;;) {
     if (run.ending !== undefined) return `the process ${run.describeEnd()}`;
     const url = admin();
+    let isWell = true;
     if (url !== null) {
       const { problem, ready, reasons, ...counts } = await lookAtAgent(url, bounds.answerMs);
       const unwell = problem ?? (wasReady && !ready ? `not ready: ${reasons.join('; ')}` : undefined);
+      isWell = unwell === undefined;
       const failed = probation.judge({ ...counts, ...(unwell === undefined ? {} : { problem: unwell }) });
       signal.throwIfAborted();
       if (failed !== undefined && run.ending === undefined) return failed;
     }
     const leftMs = untilMs - performance.now();
-    if (leftMs <= 0 && run.ending === undefined) return undefined;
-    await pause(Math.min(bounds.everyMs, Math.max(leftMs, 0)), undefined, {
+    // One that is unwell at the end is looked at until it is well or has failed.
+    if (leftMs <= 0 && isWell && run.ending === undefined) return undefined;
+    await pause(leftMs > 0 ? Math.min(bounds.everyMs, leftMs) : bounds.everyMs, undefined, {
       signal: AbortSignal.any([signal, over.signal]),
     }).catch(() => signal.throwIfAborted());
   }

@@ -200,7 +200,12 @@ describe('an ops agent that is killed', () => {
   beforeAll(async () => {
     // Only whoever started an agent hears where its admin server listens, so here that is settled.
     const port = await freePort();
-    ops = await mesh.keep('killed', { agent: { admin: `http://127.0.0.1:${port}` } }, { admin: { port } });
+    const config = {
+      agent: { admin: `http://127.0.0.1:${port}` },
+      // Long enough to be seen by who asks now and then.
+      probation: { seconds: 2, everyMs: 1_000 },
+    };
+    ops = await mesh.keep('killed', config, { admin: { port } });
     server = await mesh.server('server', ops, { service: 'ledger' });
     client = await mesh.client('client', ops);
     await mesh.reachable(client, 'ledger');
@@ -292,5 +297,24 @@ describe('an ops agent that is killed', () => {
     expect(await ops.over()).toMatchObject({ step: 'rolled-back' });
     expect((await ops.running()).current).toBe(current);
     await unharmed(client, server, 'probed-');
+  });
+
+  it('or asked to end, while the new agent starts: both end, and the next one begins where the upgrade did', async () => {
+    const archive = await archiveOf(
+      mesh.directory,
+      'asked',
+      launchers.waitingFor(join(mesh.directory, 'never')),
+    );
+    const { agent, current } = await ops.status();
+    const job = await ops.upgrade(archive);
+    await ops.step('handing over');
+    const { candidate } = ops.state;
+    expect(await ops.process.end()).toMatchObject({ code: 0 });
+    for (const pid of [agent.pid, candidate?.process?.pid]) expect(processExists(pid as number)).toBe(false);
+    expect(ops.state).toMatchObject({ agent: null, candidate: null });
+    await ops.launch();
+    expect(await ops.over()).toMatchObject({ job, step: 'failed', detail: saying('while handing over') });
+    expect((await ops.running()).current).toBe(current);
+    await mesh.reachable(client, 'ledger');
   });
 });

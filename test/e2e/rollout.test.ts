@@ -1,5 +1,6 @@
 // `ringside upgrade` against one ops agent, `ringside rollout` against ten of which one is bad: real ops agents with real agents that have nothing
 // to do, some over their unix socket, some over TCP.
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,16 +8,24 @@ import { commandLine } from '../support/agent-process.js';
 import { KeptMesh } from '../support/kept-mesh.js';
 import type { OpsProcess } from '../support/ops-process.js';
 import { RunningProcess } from '../support/running-process.js';
+import { inTime } from '../support/until.js';
 import { archiveOf, launchers } from '../support/version-archive.js';
 import type { Archive } from '../support/version-archive.js';
 
+const patienceMs = 110_000;
+const testMs = 120_000;
 const token = 'a-token-of-the-test';
 
 async function command(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const run = new RunningProcess(`ringside ${args[0]}`, commandLine, args);
-  const { code } = await run.over();
+  // A rollout is many handoffs and their probations, on a machine that may be busy.
+  const { code } = await inTime(`the end of ${run.name}`, run.ended, patienceMs, () => run.output);
   return { code, stdout: run.stdout, stderr: run.stderr };
 }
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const signatureOf = ({ sha256 }: Archive): string =>
+  sign(null, Buffer.from(sha256, 'hex'), privateKey).toString('base64');
 
 const wanted = ({ version, source, sha256 }: Archive): string[] => [
   '--source',
@@ -26,34 +35,44 @@ const wanted = ({ version, source, sha256 }: Archive): string[] => [
   '--version',
   version,
 ];
+const signed = (archive: Archive): string[] => [...wanted(archive), '--signature', signatureOf(archive)];
 
-describe('ringside upgrade', () => {
+describe('ringside upgrade', { timeout: testMs }, () => {
   const mesh = new KeptMesh();
   let ops: OpsProcess;
   beforeAll(async () => {
-    ops = await mesh.keep('one', { http: { host: '127.0.0.1', port: 0, token } });
+    const key = join(mesh.directory, 'key.pem');
+    writeFileSync(key, publicKey.export({ type: 'spki', format: 'pem' }));
+    const http = { host: '127.0.0.1', port: 0, token };
+    ops = await mesh.keep('one', { http, versions: { publicKey: key } });
   });
   afterAll(() => mesh.close());
 
   it('tells what moved, and by its code how it ended', async () => {
     const good = await archiveOf(mesh.directory, 'good');
-    const there = await command('upgrade', ...wanted(good), '--socket', ops.opsSocket);
+    const another = await archiveOf(mesh.directory, 'another', '// another');
+    for (const signature of [[], ['--signature', signatureOf(another)]]) {
+      const refused = await command('upgrade', ...wanted(good), ...signature, '--socket', ops.opsSocket);
+      expect(refused).toMatchObject({ code: 1 });
+      expect(refused.stderr).toContain('the signature does not fit');
+    }
+    const there = await command('upgrade', ...signed(good), '--socket', ops.opsSocket);
     expect(there).toMatchObject({ code: 0 });
     expect(there.stdout).toMatch(/^version good serves\n {2}stood still for \d+\.\d\d ms; moved 0 links/);
 
     const url = ['--url', `http://127.0.0.1:${ops.port}`, '--token', token];
-    const again = await command('upgrade', ...wanted(good), ...url);
+    const again = await command('upgrade', ...signed(good), ...url);
     expect(again).toMatchObject({ code: 1, stderr: 'ringside: version good is the current one\n' });
 
     const crashing = await archiveOf(mesh.directory, 'crashing', launchers.crashing);
-    const failed = await command('upgrade', ...wanted(crashing), ...url);
+    const failed = await command('upgrade', ...signed(crashing), ...url);
     expect(failed).toMatchObject({ code: 1 });
     expect(failed.stdout).toContain(
       'failed, the agent that ran runs on: the agent of version crashing ended with code 1',
     );
 
     const unwell = await archiveOf(mesh.directory, 'unwell', launchers.unwell);
-    const back = await command('upgrade', ...wanted(unwell), ...url, '--json');
+    const back = await command('upgrade', ...signed(unwell), ...url, '--json');
     expect(back).toMatchObject({ code: 3 });
     const steps = back.stdout
       .trimEnd()
@@ -107,7 +126,7 @@ describe('ringside upgrade', () => {
   });
 });
 
-describe('ringside rollout over ten ops agents with a bad one', () => {
+describe('ringside rollout over ten ops agents with a bad one', { timeout: testMs }, () => {
   const mesh = new KeptMesh();
   const all: OpsProcess[] = [];
   let targets: string;
@@ -135,8 +154,8 @@ describe('ringside rollout over ten ops agents with a bad one', () => {
         process.exit(1);
       }`,
     );
-  }, 120_000);
-  afterAll(() => mesh.close(), 120_000);
+  }, testMs);
+  afterAll(() => mesh.close(), testMs);
 
   const states = (): Record<string, { state: string; detail?: string }> =>
     (

@@ -63,7 +63,7 @@ export class OpsProcess {
       {
         directory: 'ops',
         agent: { config: 'agent.yaml', backoffBaseMs: 50, backoffMaxMs: 500 },
-        probation: { seconds: 1, everyMs: 100, answerMs: 10_000 },
+        probation: { seconds: 1, everyMs: 100, answerMs: 10_000, minRequests: 5 },
       },
       config,
     );
