@@ -19,6 +19,7 @@ import { openRegistry } from '../registry/open-registry.js';
 import type { Registry } from '../registry/registry.js';
 import { Control } from './control.js';
 import { viewOf } from './engine-view.js';
+import { EgressFallback } from './egress-fallback.js';
 import { Filters } from './filters.js';
 import { Inbound } from './inbound.js';
 import type { Advertised } from './inbound.js';
@@ -37,6 +38,8 @@ export interface AgentPorts {
   readonly inbound: number;
   /** Absent where the loopback listener is off. */
   readonly loopback?: number;
+  /** Where applications of other agents are taken in; absent where that is off. */
+  readonly fallback?: number;
 }
 
 /** See the file's head. */
@@ -52,6 +55,7 @@ export class Agent {
   #outbound!: Outbound;
   #inbound!: Inbound;
   #programs!: Programs;
+  #fallback: EgressFallback | undefined;
   #legacyDirectory!: LegacyDirectory;
   #upcalls!: Upcalls;
   #ports!: AgentPorts;
@@ -198,6 +202,7 @@ export class Agent {
     this.engine.commands.refuseHandoff('this agent is draining');
     this.#closeAppListeners();
     await this.#programs.stop();
+    await this.#fallback?.close();
     await this.#inbound.deregisterAll().catch((error: unknown) => {
       this.log.warn({ error: errorText(error) }, 'could not take everything out of the registry');
     });
@@ -246,6 +251,7 @@ export class Agent {
       this.#appListeners.push(loopback);
       loopbackPort = loopback.port;
     }
+    const fallbackPort = this.#listenForOthers();
     const { path, mode, group } = config.socket;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const octal = Number.parseInt(mode, 8);
@@ -256,7 +262,9 @@ export class Agent {
     this.#ports = {
       inbound: inbound.port,
       ...(loopbackPort === undefined ? {} : { loopback: loopbackPort }),
+      ...(fallbackPort === undefined ? {} : { fallback: fallbackPort }),
     };
+    this.#offerFallback();
     if (config.takeover.enabled) this.#awaitSuccessor();
     await this.#programs.apply(config.publish);
     this.log.info({ socket: path, ...this.#ports, advertised: this.#advertised() }, 'the agent is ready');
@@ -288,7 +296,8 @@ export class Agent {
       trouble,
     );
     this.#programs = new Programs(this.#inbound, this.log);
-    this.#control = new Control(this.#inbound);
+    const { egressFallback } = config;
+    this.#control = new Control(this.#inbound, !egressFallback.enabled || egressFallback.force);
     this.#legacyDirectory = new LegacyDirectory(this.#registry, config.limits.publications, trouble);
     this.#upcalls = new Upcalls(
       this.engine,
@@ -298,6 +307,27 @@ export class Agent {
       this.#legacyDirectory,
       () => this.#filters,
     );
+  }
+
+  /** Listens for applications of other agents where that is allowed; they show `loopback.token`. */
+  #listenForOthers(): number | undefined {
+    const { enabled, host, port } = this.#config.egressFallback;
+    if (!enabled) return undefined;
+    const listener = this.engine.listen({ role: 'app', host, port });
+    this.#appListeners.push(listener);
+    return listener.port;
+  }
+
+  #offerFallback(): void {
+    const { fallback } = this.#ports;
+    if (fallback === undefined) {
+      EgressFallback.forget(this.#config);
+      return;
+    }
+    this.#fallback = new EgressFallback(this.#registry, this.#config, (message, error) =>
+      this.log.warn({ error: errorText(error) }, message),
+    );
+    this.#fallback.start(fallback);
   }
 
   #advertised(): Advertised {
@@ -340,14 +370,12 @@ export class Agent {
       return;
     }
     const { services, publications } = this.#inbound.export();
-    const { socket, inbound, loopback, takeover } = this.#config;
+    const { socket, inbound, loopback, takeover, egressFallback } = this.#config;
     const state: AgentState = {
       socketPath: socket.path,
       inboundListener: { host: inbound.host, port: inbound.port, actualPort: this.#ports.inbound },
-      loopbackListener:
-        this.#ports.loopback === undefined
-          ? null
-          : { host: loopback.host, port: loopback.port, actualPort: this.#ports.loopback },
+      loopbackListener: listeningOf(loopback, this.#ports.loopback),
+      fallbackListener: listeningOf(egressFallback, this.#ports.fallback),
       unusedIds: this.#ids.unused,
       outbound: this.outboundRoutes.export(),
       inbound: services,
@@ -385,7 +413,9 @@ export class Agent {
     this.#ports = {
       inbound: state.inboundListener.actualPort,
       ...(state.loopbackListener === null ? {} : { loopback: state.loopbackListener.actualPort }),
+      ...(state.fallbackListener === null ? {} : { fallback: state.fallbackListener.actualPort }),
     };
+    this.#offerFallback();
     for (const path of [socket.path, takeover.path]) {
       const inode = inodeOf(path);
       if (inode !== undefined) this.#socketFiles.set(path, inode);
@@ -401,19 +431,15 @@ export class Agent {
 
   /** Sockets move as they are, so this process must be meant to listen where the other one does. */
   #checkListeners(state: AgentState): void {
-    const { socket, inbound, loopback } = this.#config;
-    const same = (a: { host: string; port: number }, b: { host: string; port: number }): boolean =>
-      a.host === b.host && a.port === b.port;
+    const { socket, inbound, loopback, egressFallback } = this.#config;
+    const same = (a: ListenAddress, b: ListenAddress): boolean => a.host === b.host && a.port === b.port;
+    const sameIfAny = (was: ListenAddress | null, is: ListenAddress & { enabled: boolean }): boolean =>
+      was === null ? !is.enabled : is.enabled && same(was, is);
     const changed = [
       ...(state.socketPath === socket.path ? [] : ['socket.path']),
       ...(same(state.inboundListener, inbound) ? [] : ['inbound']),
-      ...((
-        state.loopbackListener === null
-          ? !loopback.enabled
-          : loopback.enabled && same(state.loopbackListener, loopback)
-      )
-        ? []
-        : ['loopback']),
+      ...(sameIfAny(state.loopbackListener, loopback) ? [] : ['loopback']),
+      ...(sameIfAny(state.fallbackListener, egressFallback) ? [] : ['egressFallback']),
     ];
     if (changed.length > 0) {
       throw new Error(
@@ -504,6 +530,19 @@ export class Agent {
       }
     }
   }
+}
+
+interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A listener for a successor; null where it is off. */
+function listeningOf(
+  { host, port }: ListenAddress,
+  actualPort: number | undefined,
+): AgentState['loopbackListener'] {
+  return actualPort === undefined ? null : { host, port, actualPort };
 }
 
 function inodeOf(path: string): number | undefined {

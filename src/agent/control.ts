@@ -32,7 +32,11 @@ export class Control {
   #paused: Promise<void> | undefined;
   #resume: () => void = () => undefined;
 
-  constructor(private readonly inbound: Inbound) {}
+  /** @param serves false: this agent's applications may fall back to others, so they serve nothing */
+  constructor(
+    private readonly inbound: Inbound,
+    private readonly serves = true,
+  ) {}
 
   /** The answer to one request of the app behind `link`; never rejects. */
   async answer(link: number, method: string, body: Buffer): Promise<Verdict> {
@@ -65,6 +69,13 @@ export class Control {
   async #run(link: number, method: string, body: Buffer): Promise<object> {
     switch (method) {
       case 'publish':
+        if (!this.serves) {
+          throw new MeshError(
+            'FAILED_PRECONDITION',
+            'applications of this agent serve nothing, since they may use other agents while it is down: set egressFallback.force to allow both',
+            { mayHaveRun: false },
+          );
+        }
         return { instance: await this.inbound.publish({ link }, parse(offer, body)) };
       case 'unpublish':
         await this.inbound.unpublish({ link }, parse(offer, body));

@@ -11,3 +11,8 @@ export function defaultAgentSocket(env: NodeJS.ProcessEnv = process.env): string
   if (runtimeDir) return join(runtimeDir, 'ringside', 'agent.sock');
   return `/tmp/ringside-${process.getuid?.() ?? 0}/agent.sock`;
 }
+
+/** Where an agent keeps the list of other agents that applications may use while it is down. */
+export function fallbackListOf(socketPath: string): string {
+  return `${socketPath}.fallback`;
+}

@@ -83,7 +83,7 @@ function contradictions(config: ConfigFile): { field: string; text: string }[] {
     wrong.push({ field: 'registry.type', text: 'found "embedded" beside a url, allowed with a url: redis' });
   }
   const taken = new Map<number, string>();
-  for (const section of ['inbound', 'loopback', 'admin'] as const) {
+  for (const section of ['inbound', 'loopback', 'admin', 'egressFallback'] as const) {
     const { port } = config[section];
     if (port === 0 || (section !== 'inbound' && !config[section].enabled)) continue;
     const other = taken.get(port);
@@ -95,7 +95,25 @@ function contradictions(config: ConfigFile): { field: string; text: string }[] {
     }
     taken.set(port, section);
   }
-  return [...wrong, ...wrongPrograms(config)];
+  return [...wrong, ...wrongPrograms(config), ...wrongFallback(config)];
+}
+
+function wrongFallback({ egressFallback, loopback, publish }: ConfigFile): { field: string; text: string }[] {
+  const wrong: { field: string; text: string }[] = [];
+  if (!egressFallback.enabled) return wrong;
+  if (loopback.token === null) {
+    wrong.push({
+      field: 'loopback.token',
+      text: 'found nothing, allowed with egressFallback.enabled: a token that all agents of this app share',
+    });
+  }
+  if (publish.length > 0 && !egressFallback.force) {
+    wrong.push({
+      field: 'egressFallback.enabled',
+      text: 'found true beside programs under publish, allowed with inbound traffic: only with egressFallback.force',
+    });
+  }
+  return wrong;
 }
 
 function wrongPrograms({ publish, inbound, loopback }: ConfigFile): { field: string; text: string }[] {

@@ -296,6 +296,22 @@ const takeover = z.strictObject({
   }),
 });
 
+const egressFallback = z.strictObject({
+  enabled: flag(false, {
+    means:
+      'Whether applications may use another agent of the same `app` while their own is down. Needs `loopback.token`, the same for all these agents. For applications that serve nothing.',
+  }),
+  host: listenHost('0.0.0.0', {
+    means:
+      'Address on which this agent takes in applications of others; `loopback.token` is asked for there.',
+  }),
+  port: listenPort(15_103, { means: 'Port of that listener; others learn it from the registry.' }),
+  force: flag(false, {
+    means:
+      'Allows it although applications or programs beside this agent serve something. While their agent is down they are not called, whatever way their own calls take.',
+  }),
+});
+
 const limits = z.strictObject({
   links: integer(8, 65_536, 4_096, { means: 'Links of all kinds.' }),
   linksPerUid: integer(1, 65_536, 1_024, {
@@ -365,6 +381,7 @@ export const configSchema = z.strictObject({
   shm: shm.prefault({}),
   worker: worker.prefault({}),
   takeover: takeover.prefault({}),
+  egressFallback: egressFallback.prefault({}),
   limits: limits.prefault({}),
   publish: field(
     z.array(programSchema).max(1_024).default([]),

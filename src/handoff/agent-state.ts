@@ -51,6 +51,8 @@ const agentState = z.object({
   socketPath: z.string(),
   inboundListener: listening,
   loopbackListener: listening.nullable(),
+  /** Where applications of other agents are taken in. */
+  fallbackListener: listening.nullable().default(null),
   unusedIds: z.object({ cluster: number, instance: number }),
   outbound: z.array(service),
   inbound: z.array(service),

@@ -100,12 +100,12 @@ export function openUnixChannel(path: string, hello: Uint8Array, events: Channel
 
 /** Connects over TCP and says `hello`. */
 export function openTcpChannel(
-  host: string,
-  port: number,
+  { host, port }: { host: string; port: number },
   hello: Uint8Array,
   events: ChannelEvents,
+  kind: 'tcp' | 'fallback' = 'tcp',
 ): Channel {
-  return new SocketChannel('tcp', connect({ host, port }), events, hello);
+  return new SocketChannel(kind, connect({ host, port }), events, hello);
 }
 
 /** Takes over a connection that a listener accepted. */

@@ -2,8 +2,8 @@
 // interface, so the codec and everything above it is the same on all of them. A channel sends its own `hello`
 // (or, accepting, none) before anything else.
 
-/** Kinds of channels, which are the names of the transports. */
-export type ChannelKind = 'shm' | 'unix' | 'tcp';
+/** Kinds of channels, which are the names of the transports; `fallback` is TCP to another agent of the same app. */
+export type ChannelKind = 'shm' | 'unix' | 'tcp' | 'fallback';
 
 /** What a channel tells its link. Nothing comes after onClose, and onClose comes once. */
 export interface ChannelEvents {

@@ -47,6 +47,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   }
   const { client, ladder } = throughAgent(settings, timeoutMs, {
     ...inbound,
+    mayFallBack: true,
     prepare: () => Promise.resolve(),
     leave: () => Promise.resolve(),
   });
@@ -88,6 +89,7 @@ async function serveThroughAgent(
   const publication = new Publication(settings.app, options);
   const { client, ladder } = throughAgent(settings, timeoutMs, {
     ...inboundEvents(dispatcher),
+    mayFallBack: false,
     prepare: (link) => publication.publish(link, publishTimeoutMs),
     leave: async (link) => {
       try {

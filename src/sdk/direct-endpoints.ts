@@ -83,7 +83,7 @@ export class DirectEndpoints implements LinkSource {
   #open(endpoint: Endpoint): Link {
     const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs } = this.settings;
     const link = new Link(
-      (events) => openTcpChannel(endpoint.host, endpoint.port, this.#hello, events),
+      (events) => openTcpChannel(endpoint, this.#hello, events),
       {
         role: 'connect',
         maxPendingCalls,

@@ -268,7 +268,7 @@ export class Link {
   #open(welcome: Welcome): void {
     this.state = 'open';
     clearTimeout(this.#openTimer);
-    if (this.kind === 'tcp') this.#pulse.keepAlive(this.options.keepAliveMs);
+    if (this.kind === 'tcp' || this.kind === 'fallback') this.#pulse.keepAlive(this.options.keepAliveMs);
     this.#settleOpened.resolve(welcome);
   }
 

@@ -83,7 +83,7 @@ function rungsOf(
   const reachable = all.filter((kind) => (kind === 'tcp' ? tcp !== undefined : socketPath !== undefined));
   const allowed = reachable.filter((kind) => transport === 'auto' || kind === transport);
   if (allowed.length === 0) throw invalid(`transport ${transport} needs an agent address that was not given`);
-  return allowed;
+  return transport === 'auto' && socketPath !== undefined ? [...allowed, 'fallback'] : allowed;
 }
 
 /** A number option that must be positive and finite. */

@@ -1,4 +1,4 @@
-// The ladder from an app to its agent: shm, unix, tcp. It climbs down only as far as it must, keeps probing for a
+// The ladder from an app to its agent: shm, unix, tcp, and, where its agent allows it, another agent of the same app. It climbs down only as far as it must, keeps probing for a
 // better rung while it stands on a lower one or on none, and moves calls to a new link without failing one. What
 // must stay true: one climb at a time; a link is used only after its owner has prepared it (published on it); each
 // change of transport is told once, with the reason.
@@ -9,6 +9,7 @@ import type { ChannelKind, OpenChannel } from './channel.js';
 import { loadOpenAppLink, openShmChannel } from './channel-shm.js';
 import type { OpenAppLink } from './channel-shm.js';
 import { openTcpChannel, openUnixChannel } from './channel-socket.js';
+import { readFallbackList } from './fallback-list.js';
 import { encodeHello } from './hello.js';
 import { Link } from './link.js';
 import type { LinkEvents } from './link.js';
@@ -21,9 +22,14 @@ export interface LadderEvents
   extends LinkSourceEvents, Pick<LinkEvents, 'onRequest' | 'onCancel' | 'onClosed'> {
   /** Readies a new link for use, for example by publishing; a rejection is one more reason to climb on. */
   prepare(link: Link): Promise<void>;
+  /** Whether another agent may stand in: not for who serves, as only its own agent can publish for it. */
+  readonly mayFallBack: boolean;
   /** A working link is left for a better one; it is still open. */
   leave(link: Link): Promise<void>;
 }
+
+/** Other agents that are tried in one climb. */
+const maxFallbackAttempts = 3;
 
 export class TransportLadder implements LinkSource {
   transport: TransportName = 'none';
@@ -91,7 +97,8 @@ export class TransportLadder implements LinkSource {
     for (let rung = 0; rung < this.#ceiling(); rung += 1) {
       const kind = this.settings.rungs[rung]!;
       try {
-        const link = await this.#open(kind);
+        const link = await (kind === 'fallback' ? this.#openFallback() : this.#openOwn(kind));
+        if (link === undefined) continue;
         if (rung < this.#ceiling()) this.#adopt(link, rung, reasons);
         else link.close('not needed any more');
         break;
@@ -132,10 +139,33 @@ export class TransportLadder implements LinkSource {
     return lasted;
   }
 
-  async #open(kind: ChannelKind): Promise<Link> {
+  async #openOwn(kind: ChannelKind): Promise<Link> {
     const impossible = this.#impossible.get(kind);
     if (impossible !== undefined) throw new Error(impossible);
-    const link = new Link(await this.#channel(kind), this.#linkOptions(), {
+    return this.#open(kind, await this.#channel(kind));
+  }
+
+  /** A link to the first of the other agents, in an order of chance, that takes us; undefined where this is not allowed. */
+  async #openFallback(): Promise<Link | undefined> {
+    if (!this.events.mayFallBack) return undefined;
+    const list = await readFallbackList(this.settings.socketPath!);
+    if (list === undefined) return undefined;
+    const hello = encodeHello(this.settings.app, 0, list.token);
+    const agents = list.agents.map((agent) => ({ agent, order: Math.random() }));
+    agents.sort((a, b) => a.order - b.order);
+    const reasons: string[] = [];
+    for (const { agent } of agents.slice(0, maxFallbackAttempts)) {
+      try {
+        return await this.#open('fallback', (events) => openTcpChannel(agent, hello, events, 'fallback'));
+      } catch (error) {
+        reasons.push(`${agent.host}:${agent.port} ${errorText(error)}`);
+      }
+    }
+    throw new Error(reasons.join(', ') || 'there is no other agent of this application');
+  }
+
+  async #open(kind: ChannelKind, channel: OpenChannel): Promise<Link> {
+    const link = new Link(channel, this.#linkOptions(), {
       onRequest: this.events.onRequest,
       onCancel: this.events.onCancel,
       onGoAway: (going) => void this.#goneAway(going),
@@ -172,7 +202,7 @@ export class TransportLadder implements LinkSource {
     }
     const hello = encodeHello(app, 0, token);
     if (kind === 'unix') return (events) => openUnixChannel(socketPath!, hello, events);
-    return (events) => openTcpChannel(tcp!.host, tcp!.port, hello, events);
+    return (events) => openTcpChannel(tcp!, hello, events);
   }
 
   #linkOptions(): ConstructorParameters<typeof Link>[1] {

@@ -3,7 +3,7 @@
 import type { Attachments } from '../protocol/header.js';
 
 /** The rungs of the ladder from app to agent, best first; `none` while there is no link. */
-export type TransportName = 'shm' | 'unix' | 'tcp' | 'none';
+export type TransportName = 'shm' | 'unix' | 'tcp' | 'fallback' | 'none';
 
 /** Levels of {@link Log}. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

@@ -334,3 +334,28 @@ describe('what is published for programs', () => {
     expect(problemsOf(text)).toContainEqual(expect.stringContaining(expected));
   });
 });
+
+describe('the egress fallback', () => {
+  const program = 'publish: [{service: s, protocol: mesh, address: "127.0.0.1:1"}]';
+  it.each([
+    [
+      'egressFallback: {enabled: true}',
+      'loopback.token (line 1, column 1): found nothing, allowed with egressFallback',
+    ],
+    [
+      `loopback: {token: 12345678a}\negressFallback: {enabled: true}\n${program}`,
+      'egressFallback.enabled (line 2, column 27): found true beside programs under publish',
+    ],
+    [
+      'loopback: {token: 12345678a}\negressFallback: {enabled: true, port: 15101}',
+      'egressFallback.port (line 2, column 39): found 15101, which inbound.port takes already',
+    ],
+  ])('%s', (text, expected) => {
+    expect(problemsOf(text)).toEqual([expect.stringContaining(expected)]);
+  });
+
+  it('beside programs has to be forced', () => {
+    const text = `loopback: {token: 12345678a}\negressFallback: {enabled: true, force: true}\n${program}`;
+    expect(parse(text).egressFallback).toMatchObject({ enabled: true, force: true, port: 15_103 });
+  });
+});

@@ -7,7 +7,7 @@ describe('the agent', () => {
     const settings = resolveSettings({}, { XDG_RUNTIME_DIR: '/run/user/7' });
     expect(settings.socketPath).toBe('/run/user/7/ringside/agent.sock');
     expect(settings.tcp).toEqual({ host: '127.0.0.1', port: 15100 });
-    expect(settings.rungs).toEqual(['shm', 'unix', 'tcp']);
+    expect(settings.rungs).toEqual(['shm', 'unix', 'tcp', 'fallback']);
   });
 
   test.each([
@@ -16,7 +16,7 @@ describe('the agent', () => {
     ['unix:///run/a.sock', '/run/a.sock'],
   ])('%s is a socket, and then no TCP port is guessed', (agent, socketPath) => {
     for (const settings of [resolveSettings({ agent }, {}), resolveSettings({}, { RINGSIDE_AGENT: agent })]) {
-      expect(settings).toMatchObject({ socketPath, tcp: undefined, rungs: ['shm', 'unix'] });
+      expect(settings).toMatchObject({ socketPath, tcp: undefined, rungs: ['shm', 'unix', 'fallback'] });
     }
   });
 
@@ -27,7 +27,7 @@ describe('the agent', () => {
     expect(both).toMatchObject({
       socketPath: '/a.sock',
       tcp: { host: '::1', port: 7 },
-      rungs: ['shm', 'unix', 'tcp'],
+      rungs: ['shm', 'unix', 'tcp', 'fallback'],
     });
   });
 
