@@ -298,7 +298,12 @@ export class Agent {
     this.#programs = new Programs(this.#inbound, this.log);
     const { egressFallback } = config;
     this.#control = new Control(this.#inbound, !egressFallback.enabled || egressFallback.force);
-    this.#legacyDirectory = new LegacyDirectory(this.#registry, config.limits.publications, trouble);
+    this.#legacyDirectory = new LegacyDirectory(
+      this.#registry,
+      config.limits.publications,
+      config.legacy.registration,
+      trouble,
+    );
     this.#upcalls = new Upcalls(
       this.engine,
       this.#outbound,

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { MeshError, errorText } from '../base/errors.js';
 import { Status } from '../base/status.js';
-import type { Verdict } from '../native/engine-commands.js';
+import type { EngineDirection, Verdict } from '../native/engine-commands.js';
 import { takesIn } from '../policy/endpoints-of.js';
 import type { Header } from '../protocol/header.js';
 import { emptyHeader, encodeHeader } from '../protocol/header.js';
@@ -35,6 +35,8 @@ export class LegacyDirectory {
   constructor(
     private readonly registry: Registry,
     private readonly maxRegistrations: number,
+    /** Who may register, as in the configuration. */
+    private readonly registration: 'loopback' | 'any' | 'off',
     private readonly onTrouble: (message: string, error: unknown) => void,
   ) {}
 
@@ -44,9 +46,9 @@ export class LegacyDirectory {
   }
 
   /** The answer to a call of `/service/lookup` or `/service/moa-admin`; never rejects. */
-  async answer(header: Header, body: Buffer): Promise<Verdict> {
+  async answer(header: Header, body: Buffer, direction: EngineDirection): Promise<Verdict> {
     try {
-      const result = await this.#run(header.method, body);
+      const result = await this.#run(header.method, body, direction);
       return { kind: 'answer', code: Status.OK, body: Buffer.from(JSON.stringify(result)) };
     } catch (error) {
       const known = error instanceof MeshError ? error : new MeshError('INTERNAL', errorText(error));
@@ -60,13 +62,15 @@ export class LegacyDirectory {
     await Promise.all([...this.#registered.keys()].map((id) => this.#remove(id)));
   }
 
-  #run(method: string, body: Buffer): Promise<unknown> {
+  async #run(method: string, body: Buffer, direction: EngineDirection): Promise<unknown> {
     switch (method.charAt(0).toLowerCase() + method.slice(1)) {
       case 'getService':
         return this.#getService(body);
       case 'registerService':
+        this.#checkMayRegister(direction);
         return this.#register(body);
       case 'unregisterService':
+        this.#checkMayRegister(direction);
         return this.#remove(instanceOf(body).id).then(() => true);
       default:
         throw new MeshError(
@@ -74,6 +78,16 @@ export class LegacyDirectory {
           `no method "${method}": getService of /service/lookup, registerService or unregisterService of /service/moa-admin`,
         );
     }
+  }
+
+  #checkMayRegister(direction: EngineDirection): void {
+    if (this.registration === 'any' || (this.registration === 'loopback' && direction === 'outbound')) return;
+    throw new MeshError(
+      'PERMISSION_DENIED',
+      this.registration === 'off'
+        ? 'this agent registers no old servers (legacy.registration: off)'
+        : 'this agent registers old servers on its loopback port only (legacy.registration: any allows it here)',
+    );
   }
 
   async #getService(body: Buffer): Promise<{ hosts: string[]; uri: string }> {

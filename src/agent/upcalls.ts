@@ -61,7 +61,7 @@ export class Upcalls {
       case 'control':
         return header.service === controlService
           ? this.control.answer(upcall.link, header.method, upcall.body)
-          : this.legacyDirectory.answer(header, upcall.body);
+          : this.legacyDirectory.answer(header, upcall.body, upcall.direction);
       case 'filter':
         return this.#filter(upcall, header);
       case 'miss':

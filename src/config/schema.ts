@@ -296,6 +296,13 @@ const takeover = z.strictObject({
   }),
 });
 
+const legacy = z.strictObject({
+  registration: oneOf(['loopback', 'any', 'off'], 'loopback', {
+    means:
+      'Who may register servers with calls of the legacy protocol (`/service/moa-admin`): `loopback`: whoever reaches the loopback port; `any`: whoever reaches the inbound port, too, such as old servers on machines without an agent; `off`: nobody.',
+  }),
+});
+
 const egressFallback = z.strictObject({
   enabled: flag(false, {
     means:
@@ -381,6 +388,7 @@ export const configSchema = z.strictObject({
   shm: shm.prefault({}),
   worker: worker.prefault({}),
   takeover: takeover.prefault({}),
+  legacy: legacy.prefault({}),
   egressFallback: egressFallback.prefault({}),
   limits: limits.prefault({}),
   publish: field(

@@ -22,6 +22,7 @@ let near: AgentProcess;
 let far: AgentProcess;
 let client: AppProcess;
 let oldServer: OldServer;
+let renewal: NodeJS.Timeout;
 const never = new Promise<Answer>(() => undefined);
 
 function request(action: string, m: string, args: unknown[] = [], props?: Record<string, string>): string {
@@ -43,8 +44,25 @@ async function connected<T>(port: number, use: (redis: Redis) => Promise<T>): Pr
   }
 }
 
+function register(port: number, service: string, address: string): Promise<Answer> {
+  return connected(port, (redis) =>
+    call(redis, '/service/moa-admin', 'registerService', [service, address, 'redis', {}]),
+  );
+}
+
+/** What lookup says through `near`. */
+function hosts(...args: unknown[]): Promise<string[]> {
+  return connected(near.loopback, async (redis) => {
+    const { result } = await call(redis, '/service/lookup', 'getService', args);
+    return (result as { hosts: string[] }).hosts;
+  });
+}
+
 beforeAll(async () => {
-  [near, far] = await Promise.all([mesh.agent('near'), mesh.agent('far')]);
+  [near, far] = await Promise.all([
+    mesh.agent('near'),
+    mesh.agent('far', { legacy: { registration: 'any' } }),
+  ]);
   client = await mesh.client('client', near);
   await mesh.server('server', far, { service: '/service/new', group: 'blue' });
   oldServer = await OldServer.start(({ params: { m, args }, props }) => {
@@ -59,21 +77,22 @@ beforeAll(async () => {
         return { ec: 502, em: `no method ${m}` };
     }
   });
-  await connected(far.inbound, async (redis) => {
-    const answer = await call(redis, '/service/moa-admin', 'registerService', [
-      '/service/old',
-      oldServer.address,
-      'redis',
-      {},
-    ]);
-    expect(answer).toEqual({ ec: 200, em: '', result: true });
+  expect(await register(far.inbound, '/service/old', oldServer.address)).toEqual({
+    ec: 200,
+    em: '',
+    result: true,
   });
+  // As old servers do.
+  renewal = setInterval(() => {
+    register(far.inbound, '/service/old', oldServer.address).catch(() => undefined);
+  }, 5_000);
   await mesh.reachable(client, '/service/new');
   await connected(near.loopback, (redis) =>
     until('the old server to be known', async () => (await call(redis, '/service/old', 'echo')).ec === 200),
   );
 });
 afterAll(async () => {
+  clearInterval(renewal);
   await mesh.close();
   await oldServer.close();
 });
@@ -172,21 +191,39 @@ describe('an old server', () => {
 });
 
 describe('lookup and registration', () => {
-  it('tell old clients where to go, on each agent and with groups', () =>
-    connected(near.loopback, async (redis) => {
-      const hosts = async (...args: unknown[]): Promise<string[]> => {
-        const { result } = await call(redis, '/service/lookup', 'getService', args);
-        return (result as { hosts: string[] }).hosts;
-      };
-      expect(await hosts('/service/old', 'redis')).toEqual([
-        `${oldServer.address}?timeout=1000&protocol=redis`,
-      ]);
-      const agents = [`127.0.0.1:${far.inbound}?timeout=1000&protocol=redis`];
-      expect(await hosts('/service/new', 'redis')).toEqual(agents);
-      expect(await hosts('/service/new', 'redis', 'blue')).toEqual(agents);
-      expect(await hosts('/service/new', 'redis', 'red')).toEqual([]);
-      expect(await hosts('/service/new', 'thrift')).toEqual([]);
-    }));
+  it('tell old clients where to go, on each agent and with groups', async () => {
+    expect(await hosts('/service/old', 'redis')).toEqual([
+      `${oldServer.address}?timeout=1000&protocol=redis`,
+    ]);
+    const agents = [`127.0.0.1:${far.inbound}?timeout=1000&protocol=redis`];
+    expect(await hosts('/service/new', 'redis')).toEqual(agents);
+    expect(await hosts('/service/new', 'redis', 'blue')).toEqual(agents);
+    expect(await hosts('/service/new', 'redis', 'red')).toEqual([]);
+    expect(await hosts('/service/new', 'thrift')).toEqual([]);
+  });
+
+  it('are refused to strangers unless the configuration opens the inbound port to them', async () => {
+    expect(await register(near.inbound, '/service/stranger', '127.0.0.1:9')).toEqual({
+      ec: 506,
+      em: expect.stringContaining('legacy.registration') as string,
+      result: null,
+    });
+    expect(await hosts('/service/stranger', 'redis')).toEqual([]);
+    expect((await register(near.loopback, '/service/neighbour', '127.0.0.1:9')).ec).toBe(200);
+    await until('it to be listed', async () => (await hosts('/service/neighbour', 'redis')).length === 1);
+  });
+
+  it('a server that does not renew its registration is listed no more, one that does stays', async () => {
+    await until('it to be listed', async () => {
+      await register(far.inbound, '/service/silent', '127.0.0.1:9');
+      return (await hosts('/service/silent', 'redis')).length === 1;
+    });
+    await until(
+      'it to be listed no more',
+      async () => (await hosts('/service/silent', 'redis')).length === 0,
+    );
+    expect((await hosts('/service/old', 'redis')).length).toBe(1);
+  });
 
   it('what lookup says can be called', () =>
     connected(far.inbound, async (redis) => {
@@ -194,7 +231,7 @@ describe('lookup and registration', () => {
     }));
 
   it('a server that unregisters is listed no more', () =>
-    connected(near.inbound, async (redis) => {
+    connected(near.loopback, async (redis) => {
       const args = ['/service/brief', '127.0.0.1:9', 'redis', 'g', {}];
       expect((await call(redis, '/service/moa-admin', 'registerService', args)).ec).toBe(200);
       const listed = async (): Promise<number> => {
