@@ -51,8 +51,7 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
         await agent.stop();
         throw new ExitError(`the admin server cannot start (admin.host, admin.port): ${errorText(error)}`, 1);
       }));
-  // Whoever started us as a child with a channel learns the ports without reading the log.
-  // Whoever it was may be gone by now, which harms nothing.
+  // Whoever started us as a child with a channel learns the ports without reading the log; it may be gone by now, which harms nothing.
   if (process.connected) {
     process.send?.(
       { ready: true, ports: agent.ports, admin: admin?.port, handoff: agent.handoff.last ?? undefined },

@@ -117,7 +117,7 @@ const versions = z.strictObject({
   }),
   publicKey: field(path.nullable().default(null), 'a path, or null', {
     means:
-      'PEM file with an ed25519 public key. With it, only archives with a signature of it are installed (see below).',
+      'PEM file with an ed25519 public key. With it, only archives with a signature of it are installed (see Archives).',
   }),
 });
 
