@@ -186,8 +186,7 @@ describe.skipIf(preloadProblem !== undefined)('a handoff', () => {
           agent = await mesh.upgrade(agent, { env: steps.env(step, 'stop') });
           const old = agent;
           agent = mesh.successor(old);
-          await stopped(old.process);
-          await agent.ready();
+          await Promise.all([stopped(old.process), agent.ready()]);
           await goesOn();
           old.process.signal('SIGCONT');
           expect(await old.process.over()).toMatchObject({ code: 0 });
@@ -207,11 +206,12 @@ describe.skipIf(preloadProblem !== undefined)('a handoff', () => {
     it('dies when it has sent state: the new one has taken by then, or ends and says why', async () => {
       const old = await mesh.upgrade(agent, { env: steps.env('sent state', 'kill') });
       agent = mesh.successor(old);
-      expect(await old.process.over()).toMatchObject({ signal: 'SIGKILL' });
-      const serves = await agent.ready().then(
+      const ready = agent.ready().then(
         () => true,
         () => false,
       );
+      expect(await old.process.over()).toMatchObject({ signal: 'SIGKILL' });
+      const serves = await ready;
       if (serves) {
         mesh.agents.splice(mesh.agents.indexOf(old), 1);
         await goesOn();
@@ -226,8 +226,8 @@ describe.skipIf(preloadProblem !== undefined)('a handoff', () => {
       unnoticed(async () => {
         const old = await mesh.upgrade(agent, { env: steps.env('received taken', 'kill') });
         agent = mesh.successor(old);
-        expect(await old.process.over()).toMatchObject({ signal: 'SIGKILL' });
-        await agent.ready();
+        await Promise.all([old.process.over(), agent.ready()]);
+        expect(old.process.ending).toMatchObject({ signal: 'SIGKILL' });
         mesh.agents.splice(mesh.agents.indexOf(old), 1);
       }));
   });
