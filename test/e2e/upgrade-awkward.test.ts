@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { AgentConfig } from '../support/agent-process.js';
 import { wayTo } from '../support/app-process.js';
 import type { AppProcess } from '../support/app-process.js';
+import { InjectedFaults } from '../support/injected-faults.js';
 import { HandoffSteps, stopped } from '../support/handoff-steps.js';
 import { Mesh } from '../support/mesh.js';
 import { preloadProblem } from '../support/preloaded.js';
@@ -146,6 +147,10 @@ it('with several hundred links: all of them move, under the same ids', async () 
     (await agent.links()).map(({ id, kind }) => `${id} ${kind}`).sort();
   const before = await idsOf();
   expect(before.length).toBeGreaterThan(tcpLinks + shmLinks);
+  // One that may not open as many files gives up, and nothing has happened.
+  const poor = mesh.successor(agent, { through: ['prlimit', '--nofile=150'] });
+  expect(await poor.process.over()).toMatchObject({ code: 1 });
+  expect(poor.process.stderr).toContain('raise the limit on open files');
   for (let i = 0; i < 2; i++) {
     agent = await mesh.upgrade(agent);
     await goesOn(client, 'on-');
@@ -158,3 +163,30 @@ it('with several hundred links: all of them move, under the same ids', async () 
   expect(failuresOf(await client.endLoad('on-'))).toEqual({});
   expect(crowd.count('transport')).toBe(0);
 });
+
+it.skipIf(preloadProblem !== undefined)(
+  'without memory on either side: refused in words, and done when there is some',
+  async () => {
+    const faults = new InjectedFaults(mesh.directory);
+    const agent = await mesh.agent('agent', config, { env: faults.env });
+    await mesh.server('server', agent, { service: 'ledger' });
+    const client = await mesh.client('client', agent);
+    await mesh.reachable(client, 'ledger');
+    await client.startLoad({ ...record, inFlight: 4, prefix: 'on-' });
+    await goesOn(client, 'on-');
+    for (const [fault, words] of [
+      [{ refuseMemfd: true }, 'cannot make a memfd'],
+      [{ refuseSharedMmap: true }, 'Cannot allocate memory'],
+    ] as const) {
+      faults.set(fault);
+      const next = mesh.successor(agent, { env: faults.env });
+      expect(await next.process.over()).toMatchObject({ code: 1 });
+      expect(next.process.stderr).toContain(words);
+      await goesOn(client, 'on-');
+    }
+    faults.set({});
+    agent = await mesh.upgrade(agent);
+    await goesOn(client, 'on-');
+    expect(failuresOf(await client.endLoad('on-'))).toEqual({});
+  },
+);
