@@ -185,7 +185,7 @@ it.skipIf(preloadProblem !== undefined)(
       await goesOn(client, 'on-');
     }
     faults.set({});
-    agent = await mesh.upgrade(agent);
+    await mesh.upgrade(agent);
     await goesOn(client, 'on-');
     expect(failuresOf(await client.endLoad('on-'))).toEqual({});
   },
