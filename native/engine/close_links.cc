@@ -76,7 +76,7 @@ void Engine::destroy_link(Link* link) {
     // A link that is gone sends no requests either.
     if (link->go_away_rounds & (1u << round) && --go_aways_[round].waiting == 0) go_away_settled(round);
   }
-  if (link->uid != UINT32_MAX && --links_of_uid_[link->uid] == 0) links_of_uid_.erase(link->uid);
+  count_out(*link);
 
   LinkSlot& slot = links_[link->handle.slot];
   const Handle handle = link->handle;
@@ -88,7 +88,6 @@ void Engine::destroy_link(Link* link) {
   }
   slot.link.reset();
   slot.generation++;
-  live_links_--;
 }
 
 }  // namespace ringside

@@ -160,6 +160,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   // open_links.cc, connect_upstreams.cc, close_links.cc
   void accept_all(uint32_t listener_slot);
   Link* add_link(std::unique_ptr<Link> link);
+  void count_in(const Link& link);
+  void count_out(const Link& link);
   Link* find_link(Handle handle);
   bool on_hello(Link* link, Frame& frame);
   bool on_welcome(Link* link, Frame& frame);
@@ -296,6 +298,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   std::vector<uint32_t> free_links_;
   uint32_t live_links_ = 0;
   std::unordered_map<uint32_t, uint32_t> links_of_uid_;
+  std::unordered_map<std::string, uint32_t> links_of_address_;  // of peers, see count_in()
   std::vector<Listener> listeners_;
   Upstreams upstreams_;
   FlowTable flows_;

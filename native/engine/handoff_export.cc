@@ -158,6 +158,7 @@ void Engine::let_go() {
   free_links_.clear();
   live_links_ = 0;
   links_of_uid_.clear();
+  links_of_address_.clear();
   listeners_.clear();
   listeners_paused_ = false;
   dirty_.clear();

@@ -136,8 +136,7 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   if (!moved.upstream.empty()) adopt_upstream(link.get(), moved.upstream);
   if (Result<Unit> polled = poll_imported(link.get()); !polled) return polled;
   if (moved.timer_ns > 0) timers_.set(&link->timer, now_ns_ + duration(moved.timer_ns));
-  if (link->uid != UINT32_MAX) links_of_uid_[link->uid]++;
-  live_links_++;
+  count_in(*link);
   links_[handle.slot].generation = handle.generation;
   links_[handle.slot].link = std::move(link);
   // One app that writes nonsense into its ring is no reason to keep the others from moving.

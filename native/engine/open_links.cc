@@ -35,7 +35,27 @@ void turn_away(int fd, std::string_view text) {
   uint8_t unread[1024];
   recv(fd, unread, sizeof unread, MSG_DONTWAIT);
 }
+
+/// Which of the bounds on links from one place a link counts for.
+bool counts_for_address(const Link& link) { return link.kind == LinkKind::kTcp && link.role == LinkRole::kPeer; }
+
+/// The host of a "host:port".
+std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 }  // namespace
+
+void Engine::count_in(const Link& link) {
+  live_links_++;
+  if (link.uid != UINT32_MAX) links_of_uid_[link.uid]++;
+  if (counts_for_address(link)) links_of_address_[host_of(link.peer)]++;
+}
+
+void Engine::count_out(const Link& link) {
+  live_links_--;
+  if (link.uid != UINT32_MAX && --links_of_uid_[link.uid] == 0) links_of_uid_.erase(link.uid);
+  if (!counts_for_address(link)) return;
+  const auto it = links_of_address_.find(host_of(link.peer));
+  if (--it->second == 0) links_of_address_.erase(it);
+}
 
 void Engine::accept_all(uint32_t listener_slot) {
   if (listener_slot >= listeners_.size()) return;
@@ -72,6 +92,15 @@ void Engine::accept_all(uint32_t listener_slot) {
     if (!is_unix) tune_tcp(fd.get(), options_.keepalive_ms * 3);
     const std::string peer = is_unix ? "uid " + std::to_string(credentials.uid) + " pid " + std::to_string(credentials.pid)
                                      : peer_address(fd.get());
+    if (listener.role == LinkRole::kPeer) {
+      const std::string host = host_of(peer);
+      const auto others = links_of_address_.find(host);
+      if (others != links_of_address_.end() && others->second >= options_.max_links_per_address) {
+        counters_.links_refused++;
+        turn_away(fd.get(), host + " has " + std::to_string(others->second) + " links, which is the bound limits.linksPerAddress");
+        continue;
+      }
+    }
     auto fresh = std::make_unique<StreamLink>(listener.kind, listener.role, std::make_unique<PlainChannel>(std::move(fd)),
                                               &arena_, options_.max_outbound_bytes);
     fresh->peer = peer;
@@ -128,8 +157,7 @@ Link* Engine::add_link(std::unique_ptr<Link> link) {
   }
   added->writable_armed = connecting;
   links_[slot].link = std::move(link);
-  live_links_++;
-  if (added->uid != UINT32_MAX) links_of_uid_[added->uid]++;
+  count_in(*added);
   counters_.links_opened++;
   return added;
 }

@@ -18,6 +18,7 @@ struct EngineOptions {
 
   uint32_t max_links = 4096;
   uint32_t max_links_per_uid = 256;
+  uint32_t max_links_per_address = 1024;  // from one address, at listeners for other agents
   uint32_t max_pending = 65536;
   uint32_t max_parked = 1024;
   uint64_t max_parked_bytes = 16 << 20;

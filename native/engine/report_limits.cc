@@ -9,8 +9,9 @@
 namespace ringside {
 
 void Engine::write_limits(ByteWriter* out) const {
-  uint64_t links_of_uid = 0, outbound_bytes = 0, streams = 0, legacy_connections = 0;
+  uint64_t links_of_uid = 0, links_of_address = 0, outbound_bytes = 0, streams = 0, legacy_connections = 0;
   double upcalls = 0;
+  for (const auto& [address, links] : links_of_address_) links_of_address = std::max<uint64_t>(links_of_address, links);
   for (const auto& [uid, links] : links_of_uid_) links_of_uid = std::max<uint64_t>(links_of_uid, links);
   for (const LinkSlot& slot : links_) {
     const Link* const link = slot.link.get();
@@ -26,6 +27,7 @@ void Engine::write_limits(ByteWriter* out) const {
   const std::tuple<const char*, uint64_t, uint64_t> limits[] = {
       {"links", live_links_, options_.max_links},
       {"linksPerUid", links_of_uid, options_.max_links_per_uid},
+      {"linksPerAddress", links_of_address, options_.max_links_per_address},
       {"pending", pending_.size(), pending_.capacity()},
       {"parked", parked_.size(), parked_.capacity()},
       {"parkedBytes", parked_.bytes(), parked_.max_bytes()},

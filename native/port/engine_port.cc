@@ -72,6 +72,7 @@ EngineOptions read_options(const Napi::Object& in) {
   const std::pair<const char*, uint32_t*> numbers[] = {
       {"maxLinks", &out.max_links},
       {"maxLinksPerUid", &out.max_links_per_uid},
+      {"maxLinksPerAddress", &out.max_links_per_address},
       {"maxPending", &out.max_pending},
       {"maxParked", &out.max_parked},
       {"maxFlows", &out.max_flows},

@@ -565,6 +565,7 @@ function engineOptions(config: AgentConfig): EngineOptions {
     allowUids: config.socket.allowUids,
     maxLinks: limits.links,
     maxLinksPerUid: limits.linksPerUid,
+    maxLinksPerAddress: limits.linksPerAddress,
     maxPending: limits.pending,
     maxParked: limits.parked,
     maxParkedBytes: limits.parkedBytes,

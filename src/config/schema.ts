@@ -324,6 +324,10 @@ const limits = z.strictObject({
   linksPerUid: integer(1, 65_536, 1_024, {
     means: 'Links to the processes of one user, finished or still opening.',
   }),
+  linksPerAddress: integer(1, 65_536, 1_024, {
+    means:
+      'Links that other agents (or old clients) at one address open on the inbound port, finished or still opening.',
+  }),
   pending: integer(16, 1_048_576, 65_536, {
     means:
       'Requests that await a reply. One link gets four fifths of them at most, so that others find room.',

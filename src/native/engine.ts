@@ -19,6 +19,7 @@ export interface EngineOptions {
   allowUids: readonly number[];
   maxLinks: number;
   maxLinksPerUid: number;
+  maxLinksPerAddress: number;
   maxPending: number;
   maxParked: number;
   maxParkedBytes: number;

@@ -4,12 +4,16 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Status } from '../../src/base/status.js';
 import { configSchema } from '../../src/config/schema.js';
 import { allFields } from '../../src/config/schema-walk.js';
+import { FrameType } from '../../src/protocol/frame.js';
+import { decodeHeader } from '../../src/protocol/header.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import type { CallFailure, Failure } from '../support/app-process.js';
 import { wayTo } from '../support/app-process.js';
 import { Mesh } from '../support/mesh.js';
+import { RawLink } from '../support/raw-link.js';
 import { failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
@@ -249,6 +253,37 @@ it('limits.links and limits.linksPerUid: who finds no room is told which bound i
     await until('the agent to see it leave', async () => (await agent.links()).length < links);
     expect(await app.connect(once, 'now there is room')).toBe('shm');
   }
+});
+
+it('limits.linksPerAddress: another agent that connects too often is told so, and gets in when there is room', async () => {
+  const agent = await mesh.agent('agent', { limits: { linksPerAddress: 2 } });
+  const welcome = async (peer: RawLink): Promise<[number, string]> => {
+    const { status, header } = await peer.frame(FrameType.welcome);
+    return [status, decodeHeader(header).statusMessage];
+  };
+  const [first, second] = [RawLink.hello(agent.inbound), RawLink.hello(agent.inbound)];
+  expect(await Promise.all([first, second].map(welcome))).toEqual([
+    [Status.OK, ''],
+    [Status.OK, ''],
+  ]);
+  expect(await limitInMetrics(agent, 'linksPerAddress')).toEqual({ used: 2, max: 2 });
+  const third = RawLink.hello(agent.inbound);
+  const [status, text] = await welcome(third);
+  expect(status).toBe(Status.RESOURCE_EXHAUSTED);
+  expect(text).toContain('limits.linksPerAddress');
+  await third.ended;
+  expect((await agent.counters())['links_refused']).toBe(1);
+  // Its own apps are counted apart.
+  await mesh.client('client', agent, 'tcp');
+  first.close();
+  await until(
+    'the agent to see it leave',
+    async () => (await limitInMetrics(agent, 'linksPerAddress')).used < 2,
+  );
+  const fourth = RawLink.hello(agent.inbound);
+  expect(await welcome(fourth)).toEqual([Status.OK, '']);
+  second.close();
+  fourth.close();
 });
 
 it('limits.streamsPerLink: large bodies over it are refused, the rest arrive whole', async () => {

@@ -213,7 +213,7 @@ export const faultGroups: readonly FaultGroup[] = [
         test: { file: overload, title: 'limits.streamsPerLink: large bodies over it' },
       },
       {
-        fault: 'more links than `limits.links`, `limits.linksPerUid`',
+        fault: 'more links than `limits.links`, `limits.linksPerUid`, `limits.linksPerAddress`',
         caller: '`connect` and `serve`: UNAVAILABLE naming the bound, not run; in when there is room',
         log: [],
         counters: ['links_refused'],

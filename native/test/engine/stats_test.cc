@@ -22,6 +22,7 @@ TEST(Stats, OfAnIdleEngine) {
   const std::map<std::string, uint64_t> limits{
       {"links", 16},
       {"linksPerUid", 256},
+      {"linksPerAddress", 1024},
       {"pending", 13},
       {"parked", 14},
       {"parkedBytes", 15'000},
