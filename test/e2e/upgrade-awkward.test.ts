@@ -34,7 +34,7 @@ it.skipIf(!hasRedis)(
     const redis = await RedisProcess.start();
     try {
       const shared = {
-        registry: { type: 'redis', url: redis.url, leaseMs: 3_000, sweepMs: 300, timeoutMs: 500 },
+        registry: { type: 'redis', url: redis.url, leaseMs: 60_000, sweepMs: 300, timeoutMs: 500 },
       };
       const agents = { near: await mesh.agent('near', shared), far: await mesh.agent('far', shared) };
       const server = await mesh.server('server', agents.far, { service: 'ledger' });
@@ -42,13 +42,13 @@ it.skipIf(!hasRedis)(
       await mesh.reachable(client, 'ledger');
       await client.startLoad({ ...record, inFlight: 8, prefix: 'on-' });
       await client.reached('on-', 50);
-      await redis.kill();
+      redis.signal('SIGSTOP');
       agents.near = await mesh.upgrade(agents.near);
       agents.far = await mesh.upgrade(agents.far);
       await goesOn(client, 'on-');
       expect(await agents.near.readiness()).toMatchObject({ ok: false });
 
-      await redis.up();
+      redis.signal('SIGCONT');
       await until('both agents to be well', async () =>
         (await Promise.all([agents.near.readiness(), agents.far.readiness()])).every(({ ok }) => ok),
       );
