@@ -102,7 +102,7 @@ async function run({ tcp, shm, upgrades }: Options): Promise<void> {
   try {
     const directory = join(processes.directory, 'handoff');
     mkdirSync(directory);
-    const limits = { links: 16_384, linksPerUid: 16_384 };
+    const limits = { links: 16_384, linksPerUid: 16_384, linksPerAddress: 16_384 };
     // Idle links answer no pings.
     const timeouts = { keepaliveMs: 600_000 };
     const takeover = { deadlineMs: 120_000, freezeMs: 10_000 };

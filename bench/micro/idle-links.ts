@@ -19,7 +19,7 @@ const lookEveryMs = 200;
 
 /** Bytes of RssAnon for each link. */
 export async function idleLinkBytes(processes: Processes): Promise<number> {
-  const limits = { links: 8_192, linksPerUid: 8_192 };
+  const limits = { links: 8_192, linksPerUid: 8_192, linksPerAddress: 8_192 };
   const agent = await startAgent('agent-with-idle-links', processes.directory, processes, { limits });
   const sockets: Socket[] = [];
   const openUntil = async (count: number): Promise<number> => {
