@@ -26,8 +26,9 @@ export const fieldFacts = z.registry<FieldFacts>();
 /** What the caller of a builder says; `allowed` comes from the builder itself. */
 export type Told = Omit<FieldFacts, 'allowed' | 'restart'> & { live?: boolean };
 
-/** Attaches facts to a schema. */
+/** Attaches facts to a schema, which must be this field's alone. */
 export function field<T extends z.ZodType>(schema: T, allowed: string, { live, ...told }: Told): T {
+  if (fieldFacts.has(schema)) throw new Error(`two fields share a schema: ${told.means}`);
   fieldFacts.add(schema, { ...told, allowed, restart: live !== true });
   return schema;
 }

@@ -147,11 +147,16 @@ const admin = z.strictObject({
   port: listenPort(15_102, { means: 'Port of the admin server.' }),
 });
 
-const secretText = z
-  .string()
-  .refine((text) => text.length > 0 && text.length <= 1024)
-  .nullable()
-  .default(null);
+const password = (means: string) =>
+  field(
+    z
+      .string()
+      .refine((text) => text.length > 0 && text.length <= 1024)
+      .nullable()
+      .default(null),
+    'text of 1 to 1024 characters, or null',
+    { means, secret: true },
+  );
 
 const registry = z.strictObject({
   type: oneOf(['embedded', 'redis'], 'embedded', {
@@ -184,14 +189,8 @@ const registry = z.strictObject({
     redisUrlForms,
     { means: 'Where Redis is.', defaultText: 'none; needed with type `redis`', secret: true },
   ),
-  password: field(secretText, 'text of 1 to 1024 characters, or null', {
-    means: 'Password of Redis, where it does not stand in the URL.',
-    secret: true,
-  }),
-  sentinelPassword: field(secretText, 'text of 1 to 1024 characters, or null', {
-    means: 'Password of the sentinels.',
-    secret: true,
-  }),
+  password: password('Password of Redis, where it does not stand in the URL.'),
+  sentinelPassword: password('Password of the sentinels.'),
   caFile: field(path.nullable().default(null), 'a path, or null', {
     means: "PEM file with the authorities that may have signed Redis' certificate; null trusts the system's.",
   }),
