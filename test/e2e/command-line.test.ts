@@ -226,6 +226,8 @@ describe('status', () => {
       'counters',
       'limits',
       'registry',
+      'programs',
+      'handoff',
     ]);
     expect(status['ready']).toEqual({ ok: true, reasons: [] });
     expect(status['links']).toContainEqual(

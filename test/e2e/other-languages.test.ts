@@ -1,12 +1,22 @@
 // The examples in PHP and Python, served and called through two agents with nothing but the languages' usual Redis clients; and what their
-// callers build on: a pipelined batch on one connection is a parallel fan-out.
+// callers, and those in C, build on: a pipelined batch on one connection is a parallel fan-out.
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.js';
 import type { AppProcess, CallFailure } from '../support/app-process.js';
 import { Mesh } from '../support/mesh.js';
 import { OldServer } from '../support/old-server.js';
-import { example, hasPhpredis, hasRedisPy, OtherProgram } from '../support/other-program.js';
+import {
+  compileHiredisBatch,
+  example,
+  hasHiredis,
+  hasPhpredis,
+  hasRedisPy,
+  OtherProgram,
+} from '../support/other-program.js';
 import { inTime, until } from '../support/until.js';
 
 const mesh = new Mesh();
@@ -127,6 +137,21 @@ $agent = new Redis(); $agent->connect('127.0.0.1', (int)$argv[1]); $batch = $age
 for ($i = 0; $i < ${together}; $i++) $batch->get(json_encode(['action' => '${service}', 'params' => ['m' => 'meet', 'args' => [$i]]]));
 echo json_encode(array_map(fn ($reply) => json_decode($reply, true)['result'], $batch->exec()));`;
     expect(await run('php', ['-r', program, '--', String(near.loopback)])).toBe(expected);
+  });
+
+  it.skipIf(!hasHiredis)('hiredis', async () => {
+    const requests = Array.from({ length: together }, (_, i) =>
+      JSON.stringify({ action: service, params: { m: 'meet', args: [i] } }),
+    );
+    const directory = mkdtempSync(join(tmpdir(), 'ringside-hiredis-'));
+    try {
+      const program = compileHiredisBatch(directory);
+      const answers = (await run(program, [String(near.loopback), ...requests])).trimEnd().split('\n');
+      const results = answers.map((answer) => (JSON.parse(answer) as { result: unknown }).result);
+      expect(JSON.stringify(results)).toBe(expected);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it.skipIf(!hasRedisPy)('redis-py', async () => {

@@ -1,7 +1,8 @@
 // A program in another language that serves, such as those in examples/: started until it has said `serving on host:port`, and ended by its
 // pid. Where its interpreter or client library is missing, the tests that need it are skipped, and that is said.
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inTime } from './until.js';
 
@@ -10,6 +11,18 @@ const pythonBinary = '/usr/bin/python3';
 
 export const hasPhpredis = found('php with phpredis', 'php', ['-r', 'exit(class_exists("Redis") ? 0 : 1);']);
 export const hasRedisPy = found('python3 with redis-py', pythonBinary, ['-c', 'import redis']);
+
+export const hasHiredis = found('a C compiler with hiredis', 'cc', [
+  ...['-include', 'hiredis/hiredis.h', '-E', '-x', 'c', '/dev/null', '-o', '/dev/null'],
+]);
+
+/** Compiles the caller in C (hiredis-batch.c) into a directory; answers the program. */
+export function compileHiredisBatch(directory: string): string {
+  const program = join(directory, 'hiredis-batch');
+  const source = fileURLToPath(new URL('hiredis-batch.c', import.meta.url));
+  execFileSync('cc', ['-Wall', '-Wextra', '-Werror', source, '-o', program, '-lhiredis']);
+  return program;
+}
 
 /** Whether a program runs with these arguments; says so where it does not. */
 export function found(what: string, program: string, args: readonly string[]): boolean {
