@@ -9,7 +9,8 @@ import { RedisClient } from '../../src/registry/redis/redis-client.js';
 import { openRedisRegistry } from '../../src/registry/redis/redis-registry.js';
 import type { RedisRegistry, RedisRegistryOptions } from '../../src/registry/redis/redis-registry.js';
 import { keysOf } from '../../src/registry/redis/service-keys.js';
-import { RedisProcess, hasRedis } from '../support/redis-process.js';
+import { hasOpenssl, makeCertificate } from '../support/certificate.js';
+import { freePort, RedisProcess, hasRedis } from '../support/redis-process.js';
 import { until } from '../support/until.js';
 import { instanceOf } from './registry-fixture.js';
 
@@ -334,14 +335,10 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
     }
   });
 
-  it('works in a cluster', async () => {
-    const node = await RedisProcess.start(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']);
+  it('works in a cluster of three', async () => {
+    const nodes = await RedisProcess.cluster(3);
     try {
-      await node.ask('cluster', 'addslotsrange', 0, 16_383);
-      await until('the cluster', async () =>
-        String(await node.ask('cluster', 'info')).includes('cluster_state:ok'),
-      );
-      const address = parseRedisUrl(`redis+cluster://127.0.0.1:${node.port}`) as RedisAddress;
+      const address = parseRedisUrl(`redis+cluster://127.0.0.1:${nodes[0]!.port}`) as RedisAddress;
       const [near, far] = [await registryOf({ address }), await registryOf({ address })];
       const names = Array.from({ length: 20 }, (_, i) => `service ${i}`);
       const lists = names.map((name) => follow(far, name));
@@ -350,9 +347,30 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
       await made[7]?.deregister();
       await until('one to be gone', () => lists[7]?.()?.length === 0);
       expect([near.problem, far.problem]).toEqual([null, null]);
+      for (const node of nodes) expect(Number(await node.ask('dbsize'))).toBeGreaterThan(0);
     } finally {
       await Promise.all(open.splice(0).map((registry) => registry.close()));
-      await node.close();
+      await Promise.all(nodes.map((node) => node.close()));
+    }
+  });
+
+  it.skipIf(!hasOpenssl)('over TLS, trusting an authority of its own and nobody else', async () => {
+    const { certificate, key } = makeCertificate(directory);
+    const port = await freePort();
+    const options = ['--tls-port', String(port), '--tls-cert-file', certificate, '--tls-key-file', key];
+    const secured = await RedisProcess.start([...options, '--tls-auth-clients', 'no']);
+    try {
+      const address = parseRedisUrl(`rediss://127.0.0.1:${port}`) as RedisAddress;
+      const ca = readFileSync(certificate, 'utf8');
+      const [near, far] = [await registryOf({ address, ca }), await registryOf({ address, ca })];
+      const list = follow(far);
+      await near.register(instanceOf({ id: 'a' }));
+      await until('it', () => list()?.length === 1);
+      const stranger = await registryOf({ address });
+      expect(stranger.problem).toMatch(/certificate/);
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await secured.close();
     }
   });
 

@@ -73,6 +73,32 @@ export class RedisProcess {
     return redis;
   }
 
+  /** Starts a cluster of empty servers that know each other and share the slots. */
+  static async cluster(count: number): Promise<RedisProcess[]> {
+    const nodes = await Promise.all(
+      Array.from({ length: count }, async () => {
+        // Its own choice, ten thousand above the other port, may be no port at all.
+        const busPort = await freePort();
+        const options = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'];
+        const node = await RedisProcess.start([...options, '--cluster-port', String(busPort)]);
+        return { node, busPort };
+      }),
+    );
+    const first = nodes[0]!;
+    for (const [i, { node, busPort }] of nodes.entries()) {
+      const slot = (of: number): number => Math.floor((16_384 * of) / count);
+      await node.ask('cluster', 'addslotsrange', slot(i), slot(i + 1) - 1);
+      if (i > 0) await first.node.ask('cluster', 'meet', '127.0.0.1', node.port, busPort);
+    }
+    for (const { node } of nodes) {
+      await until('the cluster', async () => {
+        const info = String(await node.ask('cluster', 'info'));
+        return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${count}`);
+      });
+    }
+    return nodes.map(({ node }) => node);
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
