@@ -174,8 +174,12 @@ void Engine::on_command(GoAway& command) {
   for (LinkSlot& entry : links_) {
     Link* link = entry.link.get();
     if (link == nullptr || link->closing_soon || link->state != LinkState::kOpen) continue;
-    if (link->protocol == LinkProtocol::kLegacy) continue;  // it has no word for it
     if (link->role != LinkRole::kPeer && !(command.apps && link->role == LinkRole::kApp)) continue;
+    if (link->protocol == LinkProtocol::kLegacy) {
+      // It has no word for this and acknowledges nothing: when all of the agent goes, its connection ends between two requests.
+      if (command.service.empty()) append_control(link, {.type = FrameType::kGoAway});
+      continue;
+    }
     append_control(link, {.type = FrameType::kGoAway, .request_id = ack_id}, header_view);
     link->go_away_rounds |= 1u << slot;
     round.waiting++;

@@ -191,6 +191,7 @@ bool LegacyCallerLink::take_frame(const Frame& given, bool must_take) {
     on_credit(frame);
     return true;
   }
+  if (type == FrameType::kGoAway) ending_ = true;
   if (type != FrameType::kResponse && type != FrameType::kChunk) return true;  // pings and the like: there is no word for them
   if (!must_take && outbound_bytes() + frame.bytes() > queue_bound(max_outbound_bytes_)) return false;
   frames_out++;
@@ -245,6 +246,10 @@ void LegacyCallerLink::pump(FrameSink* sink) {
 }
 
 bool LegacyCallerLink::written() {
+  if (ending_ && oldest_ == next_ && !mid_message()) {
+    reason = "this agent goes away";
+    return false;
+  }
   return !leaving_ || oldest_ < next_;
 }
 

@@ -58,6 +58,7 @@ class LegacyCallerLink final : public LegacyLink {
 
   Settings settings_;
   bool admitted_;
+  bool ending_ = false;   // this agent goes away: the connection ends at the first moment at which nothing is under way
   bool leaving_ = false;  // no more commands: QUIT, or a breach of the protocol
   std::vector<Slot> slots_;  // a ring, of a power of two
   uint64_t oldest_ = 1;      // command without a reply

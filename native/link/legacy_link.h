@@ -95,6 +95,8 @@ class LegacyLink : public Link {
   void forget_incoming(uint64_t id);
 
   void wake() { wake_ = true; }
+  /// Whether a message has come in part.
+  bool mid_message() const { return !partial_.empty(); }
 
   TurnArena* const arena_;
   LegacyAccount* const account_;

@@ -164,6 +164,42 @@ TEST(LegacyCaller, ReachesAMeshServerAndGetsRepliesInOrder) {
   EXPECT_EQ(old.box.stats().limits.at("pending").first, 0u);
 }
 
+TEST(LegacyCaller, ItsConnectionEndsBetweenTwoRequestsWhenTheAgentGoesAway) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  Plain idle = connect_to(old.port);
+  idle.send("PING\r\n");
+  Plain halfway = connect_to(old.port);
+  halfway.send("PING\r\n*2\r\n");
+  old.client.send(call("[1]"));
+  old.box.turn_until([&] { return server.has_frame() && !idle.receive().empty() && !halfway.receive().empty(); });
+  GoAway service;
+  service.id = 1;
+  service.service = "s";
+  service.apps = true;
+  service.timeout_ms = 1000;
+  old.box.apply(service);
+  old.box.turn(3);
+  idle.receive();
+  EXPECT_FALSE(idle.ended) << "other services stay";
+  GoAway all = service;
+  all.id = 2;
+  all.service.clear();
+  old.box.apply(all);
+  old.box.turn_until([&] { idle.receive(); return idle.ended; });
+  halfway.receive();
+  old.client.receive();
+  EXPECT_FALSE(halfway.ended);
+  EXPECT_FALSE(old.client.ended);
+  server.send(response(server.take().id(), "1"));
+  old.box.turn_until([&] { old.client.receive(); return old.client.ended; });
+  EXPECT_EQ(old.client.got, bulk(ok("1")));
+  halfway.send("$4\r\nECHO\r\n$2\r\nhi\r\n");
+  old.box.turn_until([&] { halfway.receive(); return halfway.ended; });
+  EXPECT_TRUE(halfway.got.ends_with(bulk("hi"))) << halfway.got;
+}
+
 TEST(LegacyCaller, TogetherTheyHoldNoMoreThanTheBound) {
   EngineOptions options;
   options.max_legacy_bytes = 1 << 20;
