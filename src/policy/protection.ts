@@ -2,7 +2,8 @@
  * Protects the list of a service's instances from a registry that lost its memory. Instances that left by themselves
  * are gone at once; those that merely vanished (their leases ended, the registry was flushed or failed over to an
  * older copy) are gone at once too as long as they are few. When more than a set share vanished within the time that
- * is remembered, the fault is more likely the registry's, and each of them serves on until it returns or that time ends.
+ * is remembered, the fault is more likely the registry's, and each of them serves on until it returns or that time ends. The same holds
+ * for each that vanishes while the registry cannot be reached, or soon after: its owner could not renew the lease.
  * Called by the Redis registry for each service; the caller brings the time.
  */
 
@@ -19,27 +20,39 @@ export function isImplausible(listed: number, vanished: number, share: number): 
   return vanished > share * (listed + vanished);
 }
 
+interface Vanished<T> {
+  readonly item: T;
+  readonly untilMs: number;
+  readonly doubtful: boolean;
+}
+
 /** One service's list under protection. */
 export class ProtectedList<T> {
   #listed: ReadonlyMap<string, T> = new Map();
-  readonly #vanished = new Map<string, { item: T; untilMs: number }>();
+  readonly #vanished = new Map<string, Vanished<T>>();
   #protecting = false;
 
   constructor(private readonly bounds: ProtectionBounds) {}
 
   /** Instances that serve on although the registry does not list them. */
   get held(): number {
-    return this.#protecting ? this.#vanished.size : 0;
+    return this.#heldItems().length;
   }
 
   /**
    * Takes in what the registry lists now.
    * @param departed says of an id whether it left by itself
    * @param nowMs on a monotonic clock
+   * @param doubtful whether the owners of those that vanished now may have had no chance to renew their leases
    */
-  update(listed: ReadonlyMap<string, T>, departed: (id: string) => boolean, nowMs: number): void {
+  update(
+    listed: ReadonlyMap<string, T>,
+    departed: (id: string) => boolean,
+    nowMs: number,
+    doubtful = false,
+  ): void {
     for (const [id, item] of this.#listed) {
-      if (!listed.has(id)) this.#vanished.set(id, { item, untilMs: nowMs + this.bounds.holdMs });
+      if (!listed.has(id)) this.#vanished.set(id, { item, untilMs: nowMs + this.bounds.holdMs, doubtful });
     }
     this.#listed = listed;
     for (const id of [...this.#vanished.keys()]) {
@@ -62,6 +75,12 @@ export class ProtectedList<T> {
   /** What serves: everything listed, and what is held. */
   *serving(): Generator<T> {
     yield* this.#listed.values();
-    if (this.#protecting) for (const { item } of this.#vanished.values()) yield item;
+    yield* this.#heldItems();
+  }
+
+  #heldItems(): T[] {
+    return [...this.#vanished.values()]
+      .filter(({ doubtful }) => this.#protecting || doubtful)
+      .map(({ item }) => item);
   }
 }

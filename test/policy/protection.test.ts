@@ -29,6 +29,20 @@ describe('protection of a list', () => {
     expect([serving(list), list.held]).toEqual(['abcd', 3]);
   });
 
+  it('holds the few as well whose owners may have had no chance, and only those', () => {
+    const list = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
+    list.update(listOf('a', 'b', 'c', 'd', 'e', 'f'), nobody, 0);
+    list.update(listOf('b', 'c', 'd', 'e', 'f'), nobody, 1);
+    list.update(listOf('c', 'd', 'e', 'f'), nobody, 2, true);
+    expect([serving(list), list.held]).toEqual(['bcdef', 1]);
+    list.update(listOf('d', 'e', 'f'), nobody, 3);
+    expect(serving(list)).toBe('bdef');
+    list.update(listOf('b', 'd', 'e', 'f'), nobody, 4);
+    expect([serving(list), list.held]).toEqual(['bdef', 0]);
+    list.update(listOf('b', 'd', 'e'), (id) => id === 'f', 5, true);
+    expect(serving(list)).toBe('bde');
+  });
+
   it('never holds those that left, and lasts until the last is back or its time is over', () => {
     const list = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
     list.update(listOf('a', 'b', 'c', 'd'), nobody, 0);

@@ -84,6 +84,8 @@ export class RedisRegistry implements Registry {
   readonly #cached = new Map<string, readonly Instance[]>();
   readonly #cacheWriter: ListCacheWriter | null;
   #cancelExpiry: () => void = () => undefined;
+  /** Before this moment a lease that ended says nothing about its owner: Redis is, or was a moment ago, out of reach. */
+  #doubtUntilMs = 0;
   #closed = false;
 
   constructor(options: RedisRegistryOptions) {
@@ -96,7 +98,7 @@ export class RedisRegistry implements Registry {
     this.opened = new Promise((resolve) => (open = resolve));
     this.#client = new RedisClient({
       ...{ address, ca, sentinelPassword, timeoutMs, random: this.#random },
-      onHealth: (problem) => this.#board.set('redis', problem),
+      onHealth: (problem) => this.#onHealth(problem),
       onMessage: (channel, text) => this.#directory.told(channel, text),
       onNotifying: () => this.#directory.readAll(),
     });
@@ -197,6 +199,14 @@ export class RedisRegistry implements Registry {
     this.#client.close();
   }
 
+  #onHealth(problem: string | null): void {
+    if (problem !== null) this.#doubtUntilMs = Infinity;
+    // Owners come back one by one, each by its next renewal.
+    else if (this.#doubtUntilMs === Infinity)
+      this.#doubtUntilMs = this.#clock.monotonicMs() + this.#options.leaseMs;
+    this.#board.set('redis', problem);
+  }
+
   #begin(service: string): Watched {
     if (this.#watched.size >= this.#options.maxServices) this.#endOneUnwatched();
     if (this.#watched.size >= this.#options.maxServices) {
@@ -249,7 +259,9 @@ export class RedisRegistry implements Registry {
     const watched = this.#watched.get(list.service);
     if (watched === undefined) return;
     watched.fromDisk = false;
-    watched.protection.update(list.instances(), (id) => list.hasLeft(id), this.#clock.monotonicMs());
+    const nowMs = this.#clock.monotonicMs();
+    const { protection } = watched;
+    protection.update(list.instances(), (id) => list.hasLeft(id), nowMs, nowMs < this.#doubtUntilMs);
     this.#serve(list.service, watched, list);
   }
 
