@@ -8,9 +8,10 @@ namespace ringside {
 WeightedShares WeightedShares::of(const std::vector<uint32_t>& weights) {
   WeightedShares shares;
   const size_t n = weights.size();
-  if (std::adjacent_find(weights.begin(), weights.end(), std::not_equal_to<>()) == weights.end()) return shares;
   uint64_t total = 0;
   for (const uint32_t weight : weights) total += weight;
+  const bool equal = std::adjacent_find(weights.begin(), weights.end(), std::not_equal_to<>()) == weights.end();
+  if (equal || total == 0) return shares;
   // What an index still has to give, where `total` fills a column: 32 bits of weight times at most 2^20 endpoints.
   std::vector<uint64_t> rest(n);
   std::vector<uint32_t> under;
