@@ -168,9 +168,7 @@ async function measureInstances(processes: Processes): Promise<void> {
     const failedMs: number[] = [];
     let failures = 0;
     for (let i = 0; i < attempts / 2; i++) {
-      const agent = await startAgent(`${victim}-${i}`, directory, processes, {
-        timeouts: { keepaliveMs: 500 },
-      });
+      const agent = await startAgent(`${victim}-${i}`, directory, processes);
       const server = serveEcho(processes, agent, `${victim} ${i}`);
       await server.ask();
       await sleep(300);
