@@ -116,7 +116,8 @@ export class IncomingBodies {
       return 'more of a body than credit was given for';
     const goesOn = hasMore(frame);
     if (reply && !goesOn && frame.status !== 0) this.#break(body, replyFailure(frame), false);
-    else if (body.filledBytes + pieceBytes + (goesOn ? 1 : 0) > body.totalBytes) this.#break(body, tooLong(body), goesOn);
+    else if (body.filledBytes + pieceBytes + (goesOn ? 1 : 0) > body.totalBytes)
+      this.#break(body, tooLong(body), goesOn);
     else {
       this.#take(body, frame);
       if (!goesOn) this.#complete(body);
