@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "native/engine/hash.h"
@@ -71,55 +72,50 @@ uint32_t FlowTable::find_flow(std::string_view key) const {
   return flow_index_.find(hash(key), [&](uint32_t i) { return flows_[i].key.view() == key; });
 }
 
-// Values are length-prefixed: no value can be chosen so that two different requests share a key.
-void FlowTable::append_value(std::string_view value) {
-  uint8_t length[4];
-  store_u32(length, static_cast<uint32_t>(value.size()));
-  scratch_.append(reinterpret_cast<const char*>(length), sizeof length);
-  scratch_.append(value);
+void KeyBuilder::start(Direction direction, std::string_view service) {
+  size_ = 0;
+  uint8_t* const place = take(kKeyPrefixBytes + service.size());
+  place[0] = static_cast<uint8_t>(direction);
+  store_u16(place + 1, static_cast<uint16_t>(service.size()));
+  if (!service.empty()) std::memcpy(place + kKeyPrefixBytes, service.data(), service.size());
 }
 
-namespace {
-void start_key(std::string* key, Direction direction, std::string_view service) {
-  key->clear();
-  key->push_back(static_cast<char>(direction));
-  uint8_t length[2];
-  store_u16(length, static_cast<uint16_t>(service.size()));
-  key->append(reinterpret_cast<const char*>(length), sizeof length);
-  key->append(service);
+void KeyBuilder::append_value(std::string_view value) {
+  uint8_t* const place = take(sizeof(uint32_t) + value.size());
+  store_u32(place, static_cast<uint32_t>(value.size()));
+  if (!value.empty()) std::memcpy(place + sizeof(uint32_t), value.data(), value.size());
 }
-}  // namespace
 
 FlowLookup FlowTable::lookup(Direction direction, const HeaderView& view, const uint8_t* header,
                              size_t header_bytes) {
-  start_key(&scratch_, direction, view.service);
-  const uint32_t service_slot = find_service(scratch_);
-  if (service_slot == kFree) return FlowLookup{nullptr, {}, scratch_};
+  key_.start(direction, view.service);
+  const uint32_t service_slot = find_service(key_.view());
+  if (service_slot == kFree) return FlowLookup{nullptr, {}, key_.view()};
   const KeySpec& spec = services_[service_slot].spec;
-  if (spec.fields & KeySpec::kMethod) append_value(view.method);
-  if (spec.fields & KeySpec::kGroup) append_value(view.group);
-  if (spec.fields & KeySpec::kVersion) append_value(view.version);
-  if (spec.fields & KeySpec::kHashKey) append_value(view.hash_key);
+  if (spec.fields & KeySpec::kMethod) key_.append_value(view.method);
+  if (spec.fields & KeySpec::kGroup) key_.append_value(view.group);
+  if (spec.fields & KeySpec::kVersion) key_.append_value(view.version);
+  if (spec.fields & KeySpec::kHashKey) key_.append_value(view.hash_key);
   for (const std::string& name : spec.attachments) {
-    append_value(find_attachment(header, header_bytes, name).value_or(std::string_view{}));
+    key_.append_value(find_attachment(header, header_bytes, name).value_or(std::string_view{}));
   }
-  const uint32_t slot = find_flow(scratch_);
-  if (slot == kFree) return FlowLookup{nullptr, {}, scratch_};
+  const uint32_t slot = find_flow(key_.view());
+  if (slot == kFree) return FlowLookup{nullptr, {}, key_.view()};
   Flow& flow = flows_[slot];
   flow.used = true;
   return FlowLookup{&flow, {slot, flow.generation}, {}};
 }
 
 bool FlowTable::set_service(Direction direction, std::string_view name, KeySpec spec) {
-  start_key(&scratch_, direction, name);
-  const uint32_t existing = find_service(scratch_);
+  key_.start(direction, name);
+  const uint32_t existing = find_service(key_.view());
   if (existing != kFree) {
     Service& service = services_[existing];
     if (service.spec.fields == spec.fields && service.spec.attachments == spec.attachments) return true;
     // `name` may be a view of what is removed.
     const std::string key(service.key.view());
     remove_service(direction, std::string_view(key).substr(kKeyPrefixBytes));
-    start_key(&scratch_, direction, std::string_view(key).substr(kKeyPrefixBytes));
+    key_.start(direction, std::string_view(key).substr(kKeyPrefixBytes));
   }
   uint32_t slot;
   if (!free_services_.empty()) {
@@ -131,34 +127,34 @@ bool FlowTable::set_service(Direction direction, std::string_view name, KeySpec 
     slot = static_cast<uint32_t>(services_.size());
     services_.emplace_back();
   }
-  services_[slot].key.assign(scratch_);
+  services_[slot].key.assign(key_.view());
   services_[slot].spec = std::move(spec);
-  service_index_.insert(hash(scratch_), slot);
+  service_index_.insert(hash(key_.view()), slot);
   return true;
 }
 
 bool FlowTable::set_flow(Direction direction, std::string_view name, const std::array<std::string_view, 4>& values,
                          const std::vector<std::string>& attachment_values, FlowAction action) {
-  start_key(&scratch_, direction, name);
-  const uint32_t service_slot = find_service(scratch_);
+  key_.start(direction, name);
+  const uint32_t service_slot = find_service(key_.view());
   if (service_slot == kFree) return false;
   const KeySpec& spec = services_[service_slot].spec;
   for (size_t i = 0; i < values.size(); i++) {
-    if (spec.fields & (1u << i)) append_value(values[i]);
+    if (spec.fields & (1u << i)) key_.append_value(values[i]);
   }
   for (size_t i = 0; i < spec.attachments.size(); i++) {
-    append_value(i < attachment_values.size() ? std::string_view(attachment_values[i]) : std::string_view{});
+    key_.append_value(i < attachment_values.size() ? std::string_view(attachment_values[i]) : std::string_view{});
   }
-  uint32_t slot = find_flow(scratch_);
+  uint32_t slot = find_flow(key_.view());
   if (slot == kFree) {
     slot = take_flow_slot();
     Flow& flow = flows_[slot];
     flow.generation++;
-    flow.key.assign(scratch_);
+    flow.key.assign(key_.view());
     flow.live = true;
     details_[slot] = FlowDetail{};
     details_[slot].service = service_slot;
-    flow_index_.insert(hash(scratch_), slot);
+    flow_index_.insert(hash(key_.view()), slot);
     live_flows_++;
   }
   Flow& flow = flows_[slot];
@@ -214,9 +210,9 @@ void FlowTable::erase_service(uint32_t slot) {
 }
 
 void FlowTable::remove_service(Direction direction, std::string_view name) {
-  std::string prefix;
-  start_key(&prefix, direction, name);
-  const uint32_t service_slot = find_service(prefix);
+  KeyBuilder key;  // `name` may be a view of the other one
+  key.start(direction, name);
+  const uint32_t service_slot = find_service(key.view());
   if (service_slot == kFree) return;
   for (uint32_t slot = 0; slot < flows_.size(); slot++) {
     if (flows_[slot].live && details_[slot].service == service_slot) erase_flow(slot);

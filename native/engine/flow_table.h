@@ -76,6 +76,27 @@ struct FlowRef {
   uint32_t generation = 0;
 };
 
+/// The key that a lookup builds, in memory that stays: its pieces are short, and each is copied without a call.
+class KeyBuilder {
+ public:
+  /// Begins with direction and service.
+  void start(Direction direction, std::string_view service);
+  /// A value behind its length: no value can be chosen so that two different requests share a key.
+  void append_value(std::string_view value);
+  std::string_view view() const { return {bytes_.data(), size_}; }
+
+ private:
+  /// The next n bytes.
+  uint8_t* take(size_t n) {
+    if (bytes_.size() - size_ < n) bytes_.resize(2 * (size_ + n));
+    uint8_t* const place = reinterpret_cast<uint8_t*>(bytes_.data()) + size_;
+    size_ += n;
+    return place;
+  }
+  std::vector<char> bytes_ = std::vector<char>(256);
+  size_t size_ = 0;
+};
+
 /// What a lookup found: a flow, or the key under which TypeScript must decide.
 struct FlowLookup {
   Flow* flow = nullptr;
@@ -157,7 +178,6 @@ class FlowTable {
   uint32_t take_flow_slot();
   void erase_flow(uint32_t slot);
   void erase_service(uint32_t slot);
-  void append_value(std::string_view value);
 
   uint32_t max_flows_;
   uint64_t seed_;
@@ -171,7 +191,7 @@ class FlowTable {
   uint32_t live_flows_ = 0;
   uint32_t flow_hand_ = 0;
   uint64_t evictions_ = 0;
-  std::string scratch_;  // the key being built
+  KeyBuilder key_;
 };
 
 }  // namespace ringside
