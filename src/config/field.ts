@@ -92,6 +92,37 @@ export function octalMode(byDefault: string, told: Told) {
   return field(schema, `octal digits in quotes, such as "${byDefault}"`, told);
 }
 
+/** A file system path; relative ones start from the configuration file's directory. */
+export const path = z
+  .string()
+  .refine((text) => text.length > 0 && !text.includes('\0') && Buffer.byteLength(text) <= 4095);
+
+/** A unix socket's address holds at most this many bytes of path on Linux. */
+export const SOCKET_PATH_MAX_BYTES = 107;
+
+/** A unix socket's path that has a default of its own. */
+export function socketPath(told: Told) {
+  const schema = path
+    .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
+    .nullable()
+    .default(null);
+  return field(schema, `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`, told);
+}
+
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f]/;
+
+/** Text without control characters that is at most 256 bytes long, such as a name. */
+export const label = z.string().refine((text) => !CONTROL.test(text) && Buffer.byteLength(text) <= 256);
+
+/** How severe messages in the log must be. */
+export function logLevel(told: Omit<Told, 'means'> = {}) {
+  return oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', {
+    means: 'The least severe messages that are written.',
+    ...told,
+  });
+}
+
 /** True for an IPv4 or IPv6 address without a zone. */
 export function isAddress(text: string): boolean {
   return isIP(text) !== 0 && !text.includes('%');

@@ -3,20 +3,15 @@
  * them than a server of the legacy protocol has (docs/legacy.md), or one that speaks mesh. Part of src/config/schema.ts.
  */
 import { z } from 'zod';
-import { durationMs, field, integer, isAddress } from './field.js';
+import { durationMs, field, integer, isAddress, label, SOCKET_PATH_MAX_BYTES } from './field.js';
 import type { Told } from './field.js';
 
-/** A unix socket's address holds at most this many bytes of path on Linux. */
-export const SOCKET_PATH_MAX_BYTES = 107;
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f]/;
 /** Services that every agent answers itself. */
 const OWN_SERVICES = ['ringside.agent', '/service/lookup', '/service/moa-admin'];
 
 /** What is spoken to a program, and how each may be probed: the first is the default. */
 export const PROBES = { legacy: ['legacy-ping', 'tcp'], mesh: ['mesh-ping', 'tcp'] } as const;
 
-const label = z.string().refine((text) => !CONTROL.test(text) && Buffer.byteLength(text) <= 256);
 const labelText = 'text of at most 256 bytes without control characters';
 
 /** A field of an entry: all of them are followed at once. */

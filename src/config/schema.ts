@@ -12,48 +12,33 @@ import {
   flag,
   integer,
   isAddress,
+  label,
   listenHost,
   listenPort,
+  logLevel,
   loopbackHost,
   octalMode,
   oneOf,
+  path,
   sizeBytes,
+  socketPath,
 } from './field.js';
-import type { Told } from './field.js';
-import { programSchema, SOCKET_PATH_MAX_BYTES } from './publish-schema.js';
+import { programSchema } from './publish-schema.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const UID_MAX = 0xffff_fffe;
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f]/;
 
 /** The balancers that the engine knows. */
 export const BALANCERS = ['p2c', 'round-robin'] as const;
 export type Balancer = (typeof BALANCERS)[number];
 
-const nonEmpty = z
-  .string()
-  .refine((text) => text.length > 0 && !CONTROL.test(text) && Buffer.byteLength(text) <= 256);
-const path = z
-  .string()
-  .refine((text) => text.length > 0 && !text.includes('\0') && Buffer.byteLength(text) <= 4095);
+const nonEmpty = label.refine((text) => text.length > 0);
 const ringBytes = z
   .int()
   .min(256 * KIB)
   .max(64 * MIB)
   .refine((size) => (size & (size - 1)) === 0);
-
-/** A unix socket's path that has a default of its own. What a field means belongs to its schema, so each gets a new one. */
-const socketPath = (facts: Told) =>
-  field(
-    path
-      .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
-      .nullable()
-      .default(null),
-    `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`,
-    facts,
-  );
 
 const socket = z.strictObject({
   path: socketPath({
@@ -128,14 +113,9 @@ const advertise = z.strictObject({
     means: 'Port that is put into the registry; differs from `inbound.port` behind a port mapping.',
     defaultText: 'the port that the inbound listener got',
   }),
-  zone: field(
-    z
-      .string()
-      .refine((text) => !CONTROL.test(text) && Buffer.byteLength(text) <= 256)
-      .default(''),
-    'text of at most 256 bytes without control characters',
-    { means: 'Zone or data centre of this agent, put into the registry with each instance.' },
-  ),
+  zone: field(label.default(''), 'text of at most 256 bytes without control characters', {
+    means: 'Zone or data centre of this agent, put into the registry with each instance.',
+  }),
 });
 
 const admin = z.strictObject({
@@ -219,10 +199,7 @@ const registry = z.strictObject({
 });
 
 const log = z.strictObject({
-  level: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', {
-    means: 'The least severe messages that are written.',
-    live: true,
-  }),
+  level: logLevel({ live: true }),
 });
 
 const timeouts = z.strictObject({

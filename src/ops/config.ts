@@ -11,15 +11,18 @@ import { defaultAgentSocket } from '../base/default-socket.js';
 import { errorText } from '../base/errors.js';
 import { checkDocument, readConfigText } from '../config/check-document.js';
 import { ConfigError } from '../config/config-error.js';
-import { durationMs, field, integer, listenHost, oneOf, sizeBytes } from '../config/field.js';
+import {
+  durationMs,
+  field,
+  integer,
+  listenHost,
+  logLevel,
+  path,
+  sizeBytes,
+  socketPath,
+} from '../config/field.js';
 
 const MIB = 1024 * 1024;
-/** A unix socket's address holds at most this many bytes of path on Linux. */
-const SOCKET_PATH_MAX_BYTES = 107;
-
-const path = z
-  .string()
-  .refine((text) => text.length > 0 && !text.includes('\0') && Buffer.byteLength(text) <= 4095);
 const argument = z.string().refine((text) => !text.includes('\0') && Buffer.byteLength(text) <= 4096);
 
 const agent = z.strictObject({
@@ -71,17 +74,10 @@ const agent = z.strictObject({
 });
 
 const http = z.strictObject({
-  socket: field(
-    path
-      .refine((text) => Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES)
-      .nullable()
-      .default(null),
-    `a path of at most ${SOCKET_PATH_MAX_BYTES} bytes`,
-    {
-      means: "The ops agent's unix socket, mode 0600. Its directory is made for this user only.",
-      defaultText: 'the file `ops.sock` in `directory`',
-    },
-  ),
+  socket: socketPath({
+    means: "The ops agent's unix socket, mode 0600. Its directory is made for this user only.",
+    defaultText: 'the file `ops.sock` in `directory`',
+  }),
   host: listenHost('0.0.0.0', { means: 'Address on which it also listens where `http.port` is set.' }),
   port: field(z.int().min(0).max(65_535).nullable().default(null), 'a port from 0 to 65535, or null', {
     means: 'Port on which it also listens; 0: any free one. null: the unix socket only.',
@@ -150,13 +146,7 @@ export const opsConfigSchema = z.strictObject({
   http: http.prefault({}),
   versions: versions.prefault({}),
   probation: probation.prefault({}),
-  log: z
-    .strictObject({
-      level: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', {
-        means: 'The least severe messages that are written.',
-      }),
-    })
-    .prefault({}),
+  log: z.strictObject({ level: logLevel() }).prefault({}),
 });
 
 /** Where the ops agent's directory is, and with it its socket, unless the configuration says otherwise. */
