@@ -3,17 +3,11 @@
  * when its configuration says so; it sees the agent through AgentView only, changes nothing, and answers with an error
  * instead of waiting where the agent does not answer.
  */
-import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { errorText } from '../base/errors.js';
 import { redactConfig } from '../config/redact-config.js';
 import type { AgentView } from '../observe/agent-view.js';
-import { isAllowedHost } from './host-guard.js';
+import { guardedServer, sendJson } from './guarded-server.js';
 import { AgentMetrics } from './metrics.js';
-import { sendProblem } from './problem.js';
-
-/** Connections at a time. */
-const MAX_CONNECTIONS = 64;
 
 /** See the file's head. */
 export interface AdminOptions {
@@ -40,7 +34,6 @@ export interface AdminServer {
  */
 export async function startAdminServer(view: AgentView, options: AdminOptions): Promise<AdminServer> {
   const app = buildAdminApp(view, options);
-  app.server.maxConnections = MAX_CONNECTIONS;
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -58,41 +51,14 @@ export function buildAdminApp(
   options: Pick<AdminOptions, 'answerMs' | 'onError'> = {},
 ): FastifyInstance {
   const { answerMs = 5_000, onError = () => undefined } = options;
-  const app = fastify({
-    bodyLimit: 1_024,
-    requestTimeout: 10_000,
-    keepAliveTimeout: 5_000,
-    forceCloseConnections: true,
-    http: { maxHeaderSize: 8_192 },
-  });
+  const app = guardedServer({ bodyLimit: 1_024, listing: 'GET / lists what there is', onError });
   const metrics = new AgentMetrics(view);
   const startedMs = performance.now();
-
-  app.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
-    if (!isAllowedHost(request.headers.host)) {
-      return sendProblem(reply, 421, 'Ask for this server as localhost or by its address.');
-    }
-    return undefined;
-  });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      reply,
-      404,
-      `There is no ${request.method} ${request.url.slice(0, 200)}; GET / lists what there is.`,
-    ),
-  );
-  app.setErrorHandler((error, _request, reply) => {
-    const claimed = (error as { statusCode?: number }).statusCode ?? 500;
-    const status = claimed >= 400 && claimed <= 599 ? claimed : 500;
-    if (status >= 500) onError(error instanceof Error ? error : new Error(errorText(error)));
-    return sendProblem(reply, status, errorText(error));
-  });
 
   const show = (path: string, look: (reply: FastifyReply) => Promise<unknown>): void => {
     app.get(path, async (_request, reply) => {
       const value = await within(answerMs, look(reply));
-      return reply.type('application/json; charset=utf-8').send(`${JSON.stringify(value, null, 2)}\n`);
+      return sendJson(reply, value);
     });
   };
   show('/', () => Promise.resolve({ paths: PATHS }));

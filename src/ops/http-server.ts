@@ -2,18 +2,15 @@
  * The ops agent's HTTP interface (docs/ops.md): on a unix socket that only this user can open, and over TCP for those who show the token. Answers as
  * the admin server does: JSON, problems as problem+json, no caches, no names but localhost in the Host header.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
-import { isAllowedHost } from '../admin/host-guard.js';
+import { guardedServer, sendJson } from '../admin/guarded-server.js';
 import { sendProblem } from '../admin/problem.js';
-import { errorText } from '../base/errors.js';
+import { sameSecret } from '../base/secret.js';
 import { isOutcome, upgradeRequest } from './api.js';
 import type { Accepted, OpsStatus, Progress, UpgradeRequest, VersionView } from './api.js';
 import type { ProgressLog } from './progress-log.js';
 
-const MAX_CONNECTIONS = 64;
 const MAX_PROGRESS_STREAMS = 32;
 /** A reader of the progress that lets more than this wait is cut off. */
 const MAX_WAITING_BYTES = 256 * 1024;
@@ -38,51 +35,26 @@ export function buildOpsServer(
   token: string | null,
   onError: (error: Error) => void,
 ): FastifyInstance {
-  const app = fastify({
+  const app = guardedServer({
     bodyLimit: 16 * 1024,
-    requestTimeout: 10_000,
-    keepAliveTimeout: 5_000,
-    forceCloseConnections: true,
-    http: { maxHeaderSize: 8_192 },
-  });
-  app.server.maxConnections = MAX_CONNECTIONS;
-
-  app.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
-    if (!isAllowedHost(request.headers.host))
-      return sendProblem(reply, 421, 'Ask for this server as localhost or by its address.');
-    if (token !== null && !showsToken(request, token)) {
+    listing: 'docs/ops.md lists what there is',
+    onError,
+    admit: (request, reply) => {
+      if (token === null || showsToken(request, token)) return undefined;
       reply.header('www-authenticate', 'Bearer');
       return sendProblem(reply, 401, 'Send the token of http.token as "Authorization: Bearer ...".');
-    }
-    return undefined;
+    },
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      reply,
-      404,
-      `There is no ${request.method} ${request.url.slice(0, 200)}; docs/ops.md lists what there is.`,
-    ),
-  );
-  app.setErrorHandler((error, _request, reply) => {
-    const claimed = (error as { statusCode?: number }).statusCode ?? 500;
-    const status = claimed >= 400 && claimed <= 599 ? claimed : 500;
-    if (status >= 500) onError(error instanceof Error ? error : new Error(errorText(error)));
-    return sendProblem(reply, status, errorText(error));
-  });
-
-  const json = (reply: FastifyReply, value: unknown): FastifyReply =>
-    reply.type('application/json; charset=utf-8').send(`${JSON.stringify(value, null, 2)}\n`);
   const accept = (reply: FastifyReply, job: string): FastifyReply => {
     const accepted: Accepted = { job, status: '/v1/status', progress: '/v1/progress' };
-    return json(reply.code(202).header('location', accepted.status), accepted);
+    return sendJson(reply.code(202).header('location', accepted.status), accepted);
   };
   app.post('/v1/upgrade', async (request, reply) =>
     accept(reply, ops.upgrade(checked(upgradeRequest, request.body))),
   );
   app.post('/v1/rollback', async (_request, reply) => accept(reply, ops.rollback()));
-  app.get('/v1/status', async (_request, reply) => json(reply, ops.status()));
-  app.get('/v1/versions', async (_request, reply) => json(reply, ops.versions()));
+  app.get('/v1/status', async (_request, reply) => sendJson(reply, ops.status()));
+  app.get('/v1/versions', async (_request, reply) => sendJson(reply, ops.versions()));
   app.get('/v1/progress', async (_request, reply) => {
     if (ops.progress.listeners >= MAX_PROGRESS_STREAMS)
       return sendProblem(reply, 503, `At most ${MAX_PROGRESS_STREAMS} may follow the progress at a time.`);
@@ -101,11 +73,9 @@ function checked<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
   throw Object.assign(new Error(`The body cannot be used: ${problems.join('; ')}`), { statusCode: 400 });
 }
 
-/** Compares in a time that tells nothing of the token, not even its length. */
 function showsToken({ headers }: FastifyRequest, token: string): boolean {
   const shown = /^Bearer +(\S{1,256})$/i.exec(headers.authorization ?? '')?.[1] ?? '';
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(shown), digest(token));
+  return sameSecret(shown, token);
 }
 
 /** Sends the steps of the last job so far, then each new one, until the reader goes. */

@@ -1,6 +1,6 @@
 // The opening frames: what an SDK says first, and how a direct-mode server answers. Kept apart from links so that
 // all three transports say the same.
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { sameSecret } from '../base/secret.js';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { errorText } from '../base/errors.js';
@@ -55,16 +55,10 @@ export function readWelcome(frame: Frame): Welcome {
 /** A direct-mode server's answer: accepted, unless it asks for a token that the hello does not bear. */
 export function answerHello(hello: Frame, token: string | undefined): { status: number; welcome: Buffer } {
   const given = (hello.flags & Flag.token) === 0 ? undefined : hello.body;
-  if (token === undefined || (given !== undefined && sameToken(given, Buffer.from(token)))) {
+  if (token === undefined || (given !== undefined && sameSecret(given, token))) {
     return { status: Status.OK, welcome: encodeFrame({ type: FrameType.welcome }) };
   }
   const header = encodeHeader({ statusMessage: 'a valid access token is needed' });
   const status = Status.UNAUTHENTICATED;
   return { status, welcome: encodeFrame({ type: FrameType.welcome, status, header }) };
-}
-
-/** Compares hashes, so that neither time nor length tells anything about the token. */
-function sameToken(given: Buffer, wanted: Buffer): boolean {
-  const digest = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
-  return timingSafeEqual(digest(given), digest(wanted));
 }
