@@ -13,7 +13,7 @@ import type { Engine } from '../native/engine.js';
 import type { Registry } from '../registry/registry.js';
 import type { EngineStats } from '../native/engine-stats.js';
 import { summarize } from '../observe/sketch.js';
-import type { Programs } from './programs.js';
+import type { Deciders } from './deciders.js';
 import type { ServiceRoutes } from './service-routes.js';
 
 /** What the view asks the agent for. */
@@ -23,11 +23,9 @@ export interface ViewedAgent {
   readonly inboundRoutes: ServiceRoutes;
   readonly config: AgentConfig;
   readonly registry: Registry;
-  readonly programs: Programs;
+  readonly deciders: Deciders;
   readonly handoff: HandoffView;
   ready(): ReadyView;
-  /** Bounds that the engine does not keep, and what is used of them. */
-  limits(): LimitView[];
 }
 
 /** A view of a running agent; each call asks the engine, calls at the same moment share one answer. */
@@ -44,11 +42,23 @@ export function viewOf(agent: ViewedAgent): AgentView {
     clusters: async () => clusterViews(await stats(), agent),
     flows: async () => (await stats()).flows.map(flowView),
     counters: async () => (await stats()).counters,
-    limits: async () => [...(await stats()).limits, ...agent.limits()],
+    limits: async () => [...(await stats()).limits, ...ownLimits(agent)],
     registry: () => Promise.resolve(agent.registry.view()),
-    programs: () => Promise.resolve(agent.programs.view()),
+    programs: () => Promise.resolve(agent.deciders.programs.view()),
     handoff: () => Promise.resolve(agent.handoff),
   };
+}
+
+/** Bounds that the engine does not keep; both kinds of publications have as many each. */
+function ownLimits({ config, registry, deciders }: ViewedAgent): LimitView[] {
+  const { limits } = config;
+  const { services, read } = registry.view();
+  const published = Math.max(deciders.inbound.size, deciders.legacyDirectory.size);
+  return [
+    { name: 'services', used: services, max: limits.services },
+    { name: 'publications', used: published, max: limits.publications },
+    { name: 'instances', used: read, max: limits.instances },
+  ];
 }
 
 function linkView({ link, pendingUp, pendingDown, ...rest }: EngineStats['links'][number]): LinkView {

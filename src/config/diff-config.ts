@@ -15,6 +15,17 @@ export interface ConfigDifference {
   restart: string[];
 }
 
+/** What is in force in a process that was started with `before` and is given `after`: what needs a new process stays as it was. */
+export function followed(before: AgentConfig, after: AgentConfig): AgentConfig {
+  const { log, timeouts, balancer, publish, filters } = after;
+  const { defaultMs, maxMs, drainMs } = timeouts;
+  return {
+    ...before,
+    ...{ log, balancer, publish, filters },
+    timeouts: { ...before.timeouts, defaultMs, maxMs, drainMs },
+  };
+}
+
 /** Compares two configurations. */
 export function diffConfig(before: AgentConfig, after: AgentConfig): ConfigDifference {
   const difference: ConfigDifference = { live: [], restart: [] };

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { describeConfig } from '../../src/config/describe-config.js';
 import { didYouMean } from '../../src/config/did-you-mean.js';
-import { diffConfig } from '../../src/config/diff-config.js';
+import { diffConfig, followed } from '../../src/config/diff-config.js';
 import { parseAgentConfig } from '../../src/config/load-config.js';
 import { REDACTED, redactConfig } from '../../src/config/redact-config.js';
 import { allFields, valueAt } from '../../src/config/schema-walk.js';
@@ -74,6 +74,17 @@ describe('the difference of two configurations', () => {
       live: ['log.level', 'timeouts.defaultMs', 'balancer.services'],
       restart: ['inbound.port', 'limits.flows'],
     });
+  });
+
+  it('leaves nothing to follow in what is in force afterwards, and what needs a new process as it was', () => {
+    const before = parseAgentConfig('');
+    const after = parseAgentConfig(
+      'log: {level: debug}\ntimeouts: {defaultMs: 7, drainMs: 8, maxMs: 9, connectMs: 10}\nbalancer: {services: {a: p2c}}\n' +
+        'filters: [{module: /f.mjs}]\npublish: [{service: s, protocol: legacy, address: "127.0.0.1:9"}]\nlimits: {flows: 99}',
+    );
+    const inForce = followed(before, after);
+    expect(diffConfig(before, inForce)).toEqual({ live: diffConfig(before, after).live, restart: [] });
+    expect(diffConfig(inForce, after)).toEqual({ live: [], restart: diffConfig(before, after).restart });
   });
 
   it('of equal ones is none', () => {
