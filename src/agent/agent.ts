@@ -279,6 +279,7 @@ export class Agent {
       outbound: this.outboundRoutes.export(),
       inbound: services,
       publications,
+      registry: this.#registry.export(),
       handoffs: { done: this.#handoff.done, failed: this.#handoff.failed },
     };
     this.engine.commands.offerHandoff(encodeAgentState(state), this.#config.takeover.freezeMs);
@@ -305,6 +306,7 @@ export class Agent {
     this.#listeners.expect(state);
     this.#compose();
     this.#ids.startFrom(state.unusedIds);
+    if (state.registry !== undefined) this.#registry.adopt(state.registry);
     this.#deciders.outbound.adopt(state.outbound);
     this.#deciders.inbound.adopt(state.inbound, state.publications);
     const taken = await this.engine.takeOverReady();

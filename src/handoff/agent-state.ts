@@ -1,10 +1,10 @@
 // What the TypeScript of one agent tells its successor before the engines hand over: the services that are in use, with the numbers that the
-// engine knows their clusters and instances by, and what the apps have published. JSON in the engine's offer; it comes from a process of
+// engine knows their clusters and instances by, what the apps have published, and what the registry's lists are. JSON in the engine's offer; it comes from a process of
 // the same user, and of perhaps another version, so it is checked like any other input.
 import { Buffer } from 'node:buffer';
 import { z } from 'zod';
-import { parseInstance } from '../registry/instance.js';
-import type { Instance } from '../registry/instance.js';
+import { instanceIn } from '../registry/instance.js';
+import { registryState } from '../registry/registry-state.js';
 
 const format = 1;
 
@@ -37,13 +37,7 @@ const publication = z.object({
   group: z.string(),
   version: z.string(),
   weight: number,
-  instance: z.unknown().transform((value, context): Instance | null => {
-    if (value === null) return null;
-    const parsed = parseInstance(value);
-    if ('instance' in parsed) return parsed.instance;
-    context.addIssue({ code: 'custom', message: parsed.wrong });
-    return z.NEVER;
-  }),
+  instance: instanceIn.nullable(),
 });
 const listening = z.object({ host: z.string(), port: number, actualPort: number });
 const agentState = z.object({
@@ -57,6 +51,8 @@ const agentState = z.object({
   outbound: z.array(service),
   inbound: z.array(service),
   publications: z.array(publication),
+  /** Absent where the registry has nothing to tell. */
+  registry: registryState.optional(),
   handoffs: z.object({ done: number, failed: number }).default({ done: 0, failed: 0 }),
 });
 

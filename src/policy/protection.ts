@@ -26,6 +26,14 @@ interface Vanished<T> {
   readonly doubtful: boolean;
 }
 
+/** What a list under protection knows, for another process to go on with. */
+export interface ProtectedState<T> {
+  readonly listed: readonly T[];
+  /** Those that vanished, each with how long it is remembered yet. */
+  readonly vanished: readonly { readonly item: T; readonly leftMs: number; readonly doubtful: boolean }[];
+  readonly protecting: boolean;
+}
+
 /** One service's list under protection. */
 export class ProtectedList<T> {
   #listed: ReadonlyMap<string, T> = new Map();
@@ -37,6 +45,23 @@ export class ProtectedList<T> {
   /** Instances that serve on although the registry does not list them. */
   get held(): number {
     return this.#heldItems().length;
+  }
+
+  export(nowMs: number): ProtectedState<T> {
+    const vanished = [...this.#vanished.values()].map(({ item, untilMs, doubtful }) => {
+      return { item, leftMs: Math.max(0, untilMs - nowMs), doubtful };
+    });
+    return { listed: [...this.#listed.values()], vanished, protecting: this.#protecting };
+  }
+
+  /** Goes on where another process was, in the place of what was known here. */
+  adopt({ listed, vanished, protecting }: ProtectedState<T>, idOf: (item: T) => string, nowMs: number): void {
+    this.#listed = new Map(listed.map((item) => [idOf(item), item]));
+    this.#vanished.clear();
+    for (const { item, leftMs, doubtful } of vanished) {
+      this.#vanished.set(idOf(item), { item, untilMs: nowMs + leftMs, doubtful });
+    }
+    this.#protecting = protecting;
   }
 
   /**

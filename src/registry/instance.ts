@@ -80,6 +80,14 @@ export function parseInstance(value: unknown): { instance: Instance } | { wrong:
   return { instance: Object.freeze(result.data) };
 }
 
+/** {@link parseInstance} as a schema, for what holds instances. */
+export const instanceIn = z.unknown().transform((value, context): Instance => {
+  const parsed = parseInstance(value);
+  if ('instance' in parsed) return parsed.instance;
+  context.addIssue({ code: 'custom', message: parsed.wrong });
+  return z.NEVER;
+});
+
 /** {@link parseInstance} for what this agent itself registers. @throws {MeshError} saying what is wrong */
 export function validInstance(value: unknown): Instance {
   const parsed = parseInstance(value);

@@ -5,6 +5,7 @@
  */
 import type { RegistryView } from '../observe/agent-view.js';
 import type { Instance } from './instance.js';
+import type { RegistryState } from './registry-state.js';
 
 /** Gets the full list of live instances each time, sorted by id; the list and its members are frozen. */
 export type InstancesListener = (instances: readonly Instance[]) => void;
@@ -44,6 +45,12 @@ export interface Registry {
 
   /** What is wrong with the registry now, in words for an operator; null if nothing is. */
   readonly problem: string | null;
+
+  /** What the registry of a process that takes over must know of this one; undefined where that is nothing. */
+  export(): RegistryState | undefined;
+
+  /** Goes on with what the registry of another process knew; before the first watch. */
+  adopt(state: RegistryState): void;
 
   /** State for people and metrics; a copy. */
   view(): RegistryView;

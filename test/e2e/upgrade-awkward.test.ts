@@ -2,6 +2,7 @@
 // asks too, and there are more links than descriptors fit into one message. Calls go on all the same.
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { RegistryView } from '../../src/observe/agent-view.js';
 import type { AgentConfig } from '../support/agent-process.js';
 import { wayTo } from '../support/app-process.js';
 import type { AppProcess } from '../support/app-process.js';
@@ -59,6 +60,78 @@ it.skipIf(!hasRedis)(
       const summary = await client.endLoad('on-');
       expect(failuresOf(summary)).toEqual({});
       expectTruth(summary, [{ ran: () => server.ran().filter((id) => id.startsWith('on-')) }]);
+    } finally {
+      await redis.close();
+    }
+  },
+);
+
+/** What a Redis that loses everything does around an upgrade of the callers' agent. */
+const losses: [string, (redis: RedisProcess, upgrade: () => Promise<void>) => Promise<unknown>][] = [
+  ['is emptied just before', (redis, upgrade) => redis.ask('flushall').then(upgrade)],
+  [
+    'is started anew just before',
+    (redis, upgrade) =>
+      redis
+        .kill()
+        .then(() => redis.up())
+        .then(upgrade),
+  ],
+  [
+    'is down, and empty when it is back',
+    (redis, upgrade) =>
+      redis
+        .kill()
+        .then(upgrade)
+        .then(() => redis.up()),
+  ],
+  ['is emptied meanwhile', (redis, upgrade) => Promise.all([upgrade(), redis.ask('flushall')])],
+];
+it.skipIf(!hasRedis).each(losses)(
+  'while Redis %s: nobody is missed until he is registered again',
+  async (_what, lose) => {
+    const redis = await RedisProcess.start();
+    try {
+      // Owners notice only when they renew: not soon.
+      const shared = {
+        registry: { type: 'redis', url: redis.url, leaseMs: 60_000, sweepMs: 300, timeoutMs: 500 },
+      };
+      const [near, far, other] = [
+        await mesh.agent('near', shared),
+        await mesh.agent('far', shared),
+        await mesh.agent('other', shared),
+      ];
+      const agents = { near, far, other };
+      await mesh.server('far-server', far, { service: 'ledger' });
+      await mesh.server('other-server', other, { service: 'ledger' });
+      const client = await mesh.client('client', near);
+      await mesh.reachable(client, 'ledger');
+      const protectedOnes = async (): Promise<number> =>
+        (await agents.near.get<RegistryView>('/registry')).protected[0]?.instances ?? 0;
+      const registered = (): Promise<unknown> => redis.ask('hlen', 'ringside:{ledger}:instances');
+      await until('both to be known', async () => {
+        const [cluster] = (await near.clusters()).filter(({ direction }) => direction === 'outbound');
+        return cluster?.endpoints.length === 2;
+      });
+      await client.startLoad({ ...record, inFlight: 8, prefix: 'on-' });
+      await client.reached('on-', 50);
+      await lose(redis, async () => {
+        agents.near = await mesh.upgrade(agents.near);
+      });
+      await until('both to be held', async () => (await protectedOnes()) === 2);
+      expect(await registered()).toBe(0);
+      await goesOn(client, 'on-');
+      // A process that takes over registers at once what the one before had registered.
+      for (const [name, left] of [
+        ['far', 1],
+        ['other', 0],
+      ] as const) {
+        agents[name] = await mesh.upgrade(agents[name]);
+        await until(`${left} to be held`, async () => (await protectedOnes()) === left);
+        expect(await registered()).toBe(2 - left);
+        await goesOn(client, 'on-');
+      }
+      expect(failuresOf(await client.endLoad('on-'))).toEqual({});
     } finally {
       await redis.close();
     }

@@ -58,6 +58,25 @@ describe('protection of a list', () => {
     expect(serving(list)).toBe('b');
   });
 
+  it('goes on in another process as if nothing had happened, also from the middle of a loss', () => {
+    const one = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
+    one.update(listOf('a', 'b', 'c', 'd'), nobody, 0);
+    one.update(listOf('d'), nobody, 10);
+    one.update(listOf(), nobody, 20);
+    one.update(listOf('a', 'b'), nobody, 30);
+    // On a clock that shows something else.
+    const other = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
+    other.adopt(one.export(40), (id) => id, 1_040);
+    expect([serving(other), other.held]).toEqual(['abcd', 2]);
+    other.update(listOf('a', 'b'), nobody, 1_050);
+    expect(serving(other)).toBe('abcd');
+    expect(other.expire(1_109)).toBe(false);
+    expect(other.expire(1_110)).toBe(true);
+    expect(serving(other)).toBe('abd');
+    expect(other.expire(1_120)).toBe(true);
+    expect([serving(other), other.held]).toEqual(['ab', 0]);
+  });
+
   it('a restart of everybody under other names is no loss', () => {
     const list = new ProtectedList<string>({ share: 0.5, holdMs: 100 });
     list.update(listOf('a', 'b'), nobody, 0);

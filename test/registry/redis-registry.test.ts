@@ -132,6 +132,14 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
     expect(ids(list())).toEqual(['a', 'b', 'c']);
   });
 
+  /** Takes an instance out, as the watcher does. */
+  async function takeOut(id: string): Promise<void> {
+    const client = new RedisClient({ address: parseRedisUrl(redis.url) as RedisAddress, timeoutMs: 1_000 });
+    await until('a connection', () => client.connected);
+    await client.run('ringsideTakeOut', keysOf(prefix, 'orders'), '1', '60000', id);
+    client.close();
+  }
+
   /** Leaves an instance behind, as an agent does that registered it and died. */
   async function leaveBehind(instance: Instance, leaseMs: number): Promise<void> {
     const client = new RedisClient({ address: parseRedisUrl(redis.url) as RedisAddress, timeoutMs: 1_000 });
@@ -203,6 +211,68 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
     await redis.ask('flushall');
     await until('it to be held', () => far.view().protected.length === 1);
     await until('it to be gone', () => list()?.length === 0);
+  });
+
+  it('what one process knows another goes on with: whom it holds and for how long, and who is out', async () => {
+    const protection = { share: 0.5, holdMs: 1_500 };
+    const old = await registryOf({ protection });
+    const list = follow(old);
+    for (const id of ['a', 'b', 'c', 'out']) await leaveBehind(instanceOf({ id }), 60_000);
+    await takeOut('out');
+    await until(
+      'three, and one that is out',
+      () => ids(list()).join() === 'a,b,c' && old.view().offline === 1,
+    );
+    const well = old.export();
+    await redis.ask('flushall');
+    await until('all to be held', () => old.view().protected[0]?.instances === 4);
+    const held = old.export();
+    expect(held.services).toMatchObject([{ service: 'orders', listed: [], protecting: true }]);
+
+    for (const [state, expected] of [
+      [well, 'a,b,c'],
+      [held, 'a,b,c,out'],
+    ] as const) {
+      const next = await registryOf({ protection });
+      next.adopt(JSON.parse(JSON.stringify(state)) as typeof state);
+      const seen: string[] = [];
+      next.watch('orders', undefined, (instances) => seen.push(ids(instances).join()));
+      // At once, without having asked Redis, where nobody is left.
+      expect(seen).toEqual([expected]);
+      await until('the loss to be seen', () => next.view().protected[0]?.instances === 4);
+      await until('the end of the protection', () => next.view().protected.length === 0);
+      expect(seen.filter((each) => each === '').length).toBe(1);
+    }
+  });
+
+  it('holds whoever vanishes after a process that could not reach Redis has handed over', async () => {
+    const own = await RedisProcess.start();
+    try {
+      const address = parseRedisUrl(own.url) as RedisAddress;
+      const bounds = { address, timeoutMs: 200, protection: { share: 1, holdMs: 60_000 } };
+      const old = await registryOf(bounds);
+      const list = follow(old);
+      const near = await registryOf({ ...bounds, leaseMs: 3_000 });
+      for (const id of ['a', 'b']) await near.register(instanceOf({ id }));
+      await until('both', () => list()?.length === 2);
+      own.signal('SIGSTOP');
+      await until('the trouble', () => old.problem !== null);
+      const state = old.export();
+      expect(state.doubtMs).toBeNull();
+      own.signal('SIGCONT');
+      await until('it to be well', () => old.problem === null);
+      expect(old.export().doubtMs).toBeGreaterThan(0);
+      await near.close();
+      await own.ask('flushall');
+      const next = await registryOf(bounds);
+      next.adopt(state);
+      const goneOn = follow(next);
+      await until('both to be held', () => next.view().protected[0]?.instances === 2);
+      expect(ids(goneOn())).toEqual(['a', 'b']);
+    } finally {
+      await Promise.all(open.splice(0).map((registry) => registry.close()));
+      await own.close();
+    }
   });
 
   it('accepts instances while Redis is down, starts from disk, and catches up', async () => {

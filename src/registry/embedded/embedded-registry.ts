@@ -134,6 +134,16 @@ export class EmbeddedRegistry implements Registry {
     };
   }
 
+  /** See {@link Registry.export}: the files say everything. */
+  export(): undefined {
+    return undefined;
+  }
+
+  /** See {@link Registry.adopt}. */
+  adopt(): void {
+    // Nothing was told.
+  }
+
   /** See {@link Registry.view}. */
   view(): RegistryView {
     const told = [...this.#watches.values()].map((watches) => {

@@ -15,6 +15,7 @@ import type { Instance } from '../instance.js';
 import { InstancesWatch } from '../instances-watch.js';
 import { ProblemBoard } from '../problem-board.js';
 import type { InstancesListener, Registration, Registry } from '../registry.js';
+import type { RegistryState } from '../registry-state.js';
 import { RedisLeaseKeeper } from './lease-keeper.js';
 import { ListCacheWriter, readCachedLists } from './list-cache.js';
 import type { RedisAddress } from '../../base/redis-url.js';
@@ -160,10 +161,38 @@ export class RedisRegistry implements Registry {
     if (watched.serving !== null) watch.tell(watched.serving);
     return () => {
       watched.watches.delete(watch);
-      if (watched.watches.size > 0 || this.#watched.get(service) !== watched) return;
-      watched.cancelPlan();
-      watched.cancelPlan = this.#clock.after(LINGER_MS, () => this.#end(service, watched));
+      if (watched.watches.size === 0 && this.#watched.get(service) === watched)
+        this.#linger(service, watched);
     };
+  }
+
+  /** See {@link Registry.export}. */
+  export(): RegistryState {
+    const nowMs = this.#clock.monotonicMs();
+    const known = [...this.#watched].filter(([, { serving }]) => serving !== null);
+    const services = known.map(([service, { protection }]) => {
+      const { listed, vanished, protecting } = protection.export(nowMs);
+      const offline = [...(this.#directory.list(service)?.offlineIds ?? [])];
+      return { service, listed: [...listed], vanished: [...vanished], protecting, offline };
+    });
+    const doubtMs = this.#doubtUntilMs - nowMs;
+    return { doubtMs: doubtMs === Infinity ? null : Math.max(0, doubtMs), services };
+  }
+
+  /** See {@link Registry.adopt}. */
+  adopt({ doubtMs, services }: RegistryState): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#doubtUntilMs = Math.max(this.#doubtUntilMs, doubtMs === null ? Infinity : nowMs + doubtMs);
+    for (const { service, offline, ...known } of services) {
+      if (this.#watched.has(service) || this.#watched.size >= this.#options.maxServices) continue;
+      const watched = this.#begin(service);
+      const list = this.#directory.list(service);
+      list?.adopt(offline);
+      watched.protection.adopt(known, ({ id }) => id, nowMs);
+      watched.fromDisk = false;
+      this.#serve(service, watched, list);
+      this.#linger(service, watched);
+    }
   }
 
   /** See {@link Registry.view}. */
@@ -238,6 +267,11 @@ export class RedisRegistry implements Registry {
     watched.serving = old;
     watched.fromDisk = true;
     for (const watch of [...watched.watches]) watch.tell(old);
+  }
+
+  #linger(service: string, watched: Watched): void {
+    watched.cancelPlan();
+    watched.cancelPlan = this.#clock.after(LINGER_MS, () => this.#end(service, watched));
   }
 
   #end(service: string, watched: Watched): void {

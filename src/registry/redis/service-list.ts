@@ -49,6 +49,16 @@ export class ServiceList {
     return this.#offline.size;
   }
 
+  /** Ids that the watcher has taken out. */
+  get offlineIds(): readonly string[] {
+    return [...this.#offline];
+  }
+
+  /** Until the service is read for the first time: the marks that another process knew. */
+  adopt(offline: readonly string[]): void {
+    this.#offline = new Set(offline);
+  }
+
   /** Takes the answer of the script ringsideRead. @returns whether the content may have changed */
   replace(answer: unknown): boolean {
     const [version, values, left, offline] = answer as [string, string[]?, string[]?, string[]?];
