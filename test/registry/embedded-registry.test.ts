@@ -3,6 +3,7 @@ import {
   chownSync,
   existsSync,
   mkdirSync,
+  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -349,6 +350,26 @@ describe('when somebody meddles', () => {
     expect(registry.problem).toBe(null);
   });
 
+  it('whom nobody could see at the start of a process gets time to renew, as in one that ran before', async () => {
+    const clock = new ManualClock();
+    mkdirSync(fixture.directory, { mode: 0o700 });
+    await orphan(instanceOf(), clock);
+    renameSync(fixture.directory, `${fixture.directory}-away`);
+    writeFileSync(fixture.directory, 'not a directory');
+    clock.advance(2 * LEASE_MS);
+    const newcomer = await fixture.open({ clock });
+    const seen = recorder();
+    newcomer.watch('orders', undefined, seen.listener);
+    rmSync(fixture.directory);
+    renameSync(`${fixture.directory}-away`, fixture.directory);
+    await newcomer.refresh();
+    expect(seen.lists).toEqual([['a-1@1.0']]);
+    // The dead do not renew.
+    clock.advance(LEASE_MS / 2);
+    await newcomer.refresh();
+    expect(seen.lists).toEqual([['a-1@1.0'], []]);
+  });
+
   it('a directory that everyone may write is not believed', async () => {
     const registry = await fixture.open();
     chmodSync(fixture.directory, 0o777);
@@ -425,6 +446,34 @@ describe('when somebody meddles', () => {
 });
 
 describe('taking over', () => {
+  it('goes on with the file of the process before, which also a full disk allows', async () => {
+    const clock = new ManualClock();
+    const [old, next, reader] = [
+      await fixture.open({ clock }),
+      await fixture.open({ clock }),
+      await fixture.open({ clock }),
+    ];
+    const seen = recorder();
+    reader.watch('orders', undefined, seen.listener);
+    await old.register(instanceOf());
+    await reader.refresh();
+    const before = statSync(pathOf(instanceOf()));
+    clock.advance(LEASE_MS / 10);
+    const kept = await next.register(instanceOf());
+    const after = statSync(pathOf(instanceOf()));
+    expect(after.ino).toBe(before.ino);
+    expect(after.mtimeMs).toBeGreaterThan(before.mtimeMs);
+    await reader.refresh();
+    expect(seen.lists).toEqual([[], ['a-1@1.0']]);
+    await kept.update({ version: '2.0' });
+    await reader.refresh();
+    expect(seen.last()).toEqual(['a-1@2.0']);
+    // Another lease is other content.
+    const longer = await fixture.open({ clock, leaseMs: 2 * LEASE_MS });
+    await longer.register({ ...instanceOf({ version: '2.0' }) });
+    expect(readFileSync(pathOf(instanceOf()), 'utf8')).toContain(`"leaseMs": ${2 * LEASE_MS}`);
+  });
+
   it('the newer registration stands, and the older one leaves it alone', async () => {
     const clock = new ManualClock();
     const [old, next] = [await fixture.open({ clock }), await fixture.open({ clock })];

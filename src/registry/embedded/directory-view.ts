@@ -105,11 +105,15 @@ export class DirectoryView {
     try {
       const directory = await this.#identify();
       const names = await this.#names();
+      // Owners could not renew either, perhaps since before this process began.
+      const blind = lookedMs === null && this.#failed;
       const replaced = this.#failed || (this.#directory !== null && this.#directory !== directory);
       this.#directory = directory;
       this.#failed = false;
       await this.look(names);
-      this.#decide(new Set(names), replaced, lookedMs, before);
+      this.#decide(new Set(names), replaced, (lease, live) =>
+        lookedMs === null ? blind : live && leases.wasAway(lookedMs, this.sweepMs, lease.leaseMs, before),
+      );
       this.#lookedMs = before.monotonicMs;
     } catch (error) {
       this.#failed = true;
@@ -117,17 +121,16 @@ export class DirectoryView {
     }
   }
 
-  #decide(present: ReadonlySet<string>, replaced: boolean, lookedMs: number | null, before: Now): void {
+  /** @param excused whether the owner of a lease may have had no chance to renew it */
+  #decide(
+    present: ReadonlySet<string>,
+    replaced: boolean,
+    excused: (lease: Lease, live: boolean) => boolean,
+  ): void {
     for (const name of this.#bad.keys()) if (!present.has(name)) this.#bad.delete(name);
     const now = this.#now();
     for (const [name, entry] of this.#entries) {
-      if (
-        lookedMs !== null &&
-        entry.live &&
-        leases.wasAway(lookedMs, this.sweepMs, entry.lease.leaseMs, before)
-      ) {
-        entry.lease = leases.afterPause(entry.lease, now);
-      }
+      if (excused(entry.lease, entry.live)) entry.lease = leases.afterPause(entry.lease, now);
       entry.live = leases.isLive(entry.lease, now);
       entry.awaited = !present.has(name) && (entry.awaited || replaced);
       if (!present.has(name) && !(entry.awaited && entry.live)) this.#entries.delete(name);

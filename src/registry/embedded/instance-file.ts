@@ -115,6 +115,11 @@ export interface Stamp {
   phase: number;
 }
 
+/** The phase with which a file was written. */
+export function phaseOf({ mtimeNs }: FileIdentity): number {
+  return Math.round((Number(mtimeNs % STAMP_NS) * STAMPS_PER_SECOND * PHASES) / 1e9) % PHASES;
+}
+
 /** Puts an instance file in place whole, replacing what was there. */
 export async function writeInstanceFile(
   directory: string,

@@ -5,6 +5,7 @@
  */
 import { lstat, mkdir, chmod } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { errorText, MeshError } from '../../base/errors.js';
 import { TurnQueue } from '../../base/turn-queue.js';
 import { nextRenewalMs } from '../../policy/lease.js';
@@ -16,13 +17,14 @@ import {
   fileNameOf,
   isMissing,
   PHASES,
+  phaseOf,
   readInstanceFile,
   removeInstanceFile,
   sameContent,
   stampInstanceFile,
   writeInstanceFile,
 } from './instance-file.js';
-import type { FileIdentity, Stamp } from './instance-file.js';
+import type { FileIdentity, InstanceFile, Stamp } from './instance-file.js';
 
 /** What a keeper needs from the registry it belongs to. */
 export interface KeeperContext {
@@ -74,12 +76,14 @@ export class LeaseKeeper implements Registration {
   async start(): Promise<void> {
     try {
       await this.#queue.run(async () => {
-        const rival = await this.#rival();
-        if (rival)
-          throw new MeshError('ALREADY_EXISTS', `${rival.id} has a newer registration`, {
+        const found = await this.#found();
+        if (this.#isRival(found)) {
+          throw new MeshError('ALREADY_EXISTS', `${this.#instance.id} has a newer registration`, {
             mayHaveRun: false,
           });
-        await this.#write();
+        }
+        if (found === undefined || !this.#isOurs(found)) await this.#write();
+        else await this.#goOnWith(found.identity);
       });
     } catch (error) {
       this.#end();
@@ -161,7 +165,7 @@ export class LeaseKeeper implements Registration {
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
-    if (await this.#rival()) {
+    if (this.#isRival(await this.#found())) {
       this.#state = 'superseded';
       this.context.problem(
         `${this.#instance.id} was registered again by a newer process; this one lets go of it`,
@@ -171,15 +175,29 @@ export class LeaseKeeper implements Registration {
     await this.#write();
   }
 
-  /** The registration of the same instance that came after ours, if there is one. */
-  async #rival(): Promise<Instance | null> {
-    try {
-      const found = await readInstanceFile(this.context.directory, this.fileName);
-      if (!('file' in found) || (this.#written && sameContent(this.#written, found.identity))) return null;
-      return found.file.instance.epoch > this.#instance.epoch ? found.file.instance : null;
-    } catch {
-      return null;
-    }
+  /** The file that is there, if it is good. */
+  async #found(): Promise<{ file: InstanceFile; identity: FileIdentity } | undefined> {
+    const found = await readInstanceFile(this.context.directory, this.fileName).catch(() => undefined);
+    return found !== undefined && 'file' in found ? found : undefined;
+  }
+
+  /** Whether it is a registration of the same instance that came after ours. */
+  #isRival(found: { file: InstanceFile; identity: FileIdentity } | undefined): boolean {
+    if (found === undefined || (this.#written && sameContent(this.#written, found.identity))) return false;
+    return found.file.instance.epoch > this.#instance.epoch;
+  }
+
+  /** Whether it says what we would write: another process kept it before this one. */
+  #isOurs({ file }: { file: InstanceFile }): boolean {
+    return isDeepStrictEqual(file, { instance: this.#instance, leaseMs: this.context.leaseMs });
+  }
+
+  /** Only renews what is there, which also a full disk allows. */
+  async #goOnWith(identity: FileIdentity): Promise<void> {
+    this.#phase = phaseOf(identity);
+    await stampInstanceFile(this.context.directory, this.fileName, this.#stamp());
+    this.#written = identity;
+    await this.context.changed(this.fileName);
   }
 
   async #write(): Promise<void> {
