@@ -30,6 +30,13 @@ export function createLogger({ level, name, destination }: LoggerOptions): Logge
   );
   return pino(
     { level, name, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths, censor: '(redacted)' } },
-    destination ?? pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES }),
+    destination ?? standardOutput(),
   );
+}
+
+function standardOutput(): DestinationStream {
+  const stream = pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES });
+  // A disk that is full ends nobody: lines wait, and are written with the first one that can be.
+  stream.on('error', () => undefined);
+  return stream;
 }
