@@ -97,6 +97,14 @@ export interface LoadSummary {
   timesUs?: number[];
 }
 
+/** SHA-256 of a body at each place it was in so far, or why the call failed. */
+export interface Exchange {
+  sent: string;
+  arrived?: string;
+  cameBack?: string;
+  failed?: Failure;
+}
+
 /** Fields of an event that the app told of. */
 export type AppEvent = Record<string, unknown> & { event: string };
 
@@ -181,6 +189,14 @@ export class AppProcess {
   send(service: string, method: string, body: string, options: CallOptions = {}): Promise<void> {
     return this.#order('send', { service, method, body, options });
   }
+  /** Has `bytes` random bytes echoed by a service; one at a time for each. */
+  startExchange(service: string, bytes: number, options: CallOptions = {}): Promise<void> {
+    return this.#order('startExchange', { service, bytes, options });
+  }
+  /** How that goes. */
+  exchange(service: string): Promise<Exchange> {
+    return this.#order('exchange', { service });
+  }
   abort(abortKey: string): Promise<void> {
     return this.#order('abort', { abortKey });
   }
@@ -211,6 +227,10 @@ export class AppProcess {
   /** Holds the app's main thread; resolves when it runs again. Await the event `spinning` to know that it has begun. */
   spin(ms: number): Promise<void> {
     return this.#order('spin', { ms });
+  }
+  /** Lets the app do little from now on: after each turn of its event loop it stands still for so long. 0 ends that. */
+  drowse(ms: number): Promise<void> {
+    return this.#order('drowse', { ms });
   }
   /** Bytes of its heap that are still in use after a collection. */
   collectedHeapBytes(): Promise<number> {

@@ -1,6 +1,7 @@
 // The application of the end-to-end tests: a real process with the built SDK that does what the test orders over Node's
 // channel (test/support/app-process.ts is the other end). It serves a fixed set of methods, makes calls and keeps load
 // on a service; it records what ran, so that tests can hold every claim about that against the truth.
+import { createHash, randomBytes } from 'node:crypto';
 import { openSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -14,12 +15,17 @@ const clients = new Map();
 const servers = new Map();
 const aborts = new Map();
 const loads = new Map();
+const exchanges = new Map();
 /** Takes the id of each `record` request before anything else happens; a file, so that it outlives this process. */
 const ranLog = process.env.TEST_RAN_LOG === undefined ? undefined : openSync(process.env.TEST_RAN_LOG, 'a');
 const held = [];
 
 function tell(event, fields = {}) {
   if (process.connected) process.send({ event, ...fields });
+}
+
+function sha256Of(bytes) {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 function seen(request) {
@@ -38,6 +44,12 @@ function seen(request) {
 const methods = {
   echo: (request) => request.body,
   who: () => name,
+  /** Answers, when the test says so, with the request's body and the sum that it has here. */
+  'echo-summed': ({ body }) => {
+    const reply = { body, attachments: { sha256: sha256Of(body) } };
+    tell('summed');
+    return new Promise((resolve) => held.push(() => resolve(reply)));
+  },
   info: (request) => ({ body: JSON.stringify(seen(request)), attachments: { 'served-by': name } }),
   note: (request) => tell('note', { ...seen(request), body: request.body.toString() }),
   'fail-mesh': () => {
@@ -165,6 +177,15 @@ class Load {
   }
 }
 
+let drowseMs = 0;
+const nothing = new Int32Array(new SharedArrayBuffer(4));
+/** Lets the event loop do one turn, then stands still again. */
+function drowse() {
+  if (drowseMs === 0) return;
+  Atomics.wait(nothing, 0, 0, drowseMs);
+  setImmediate(drowse);
+}
+
 const orders = {
   async connect({ key = 'main', options }) {
     const client = await connect({ app: name, ...options });
@@ -195,6 +216,21 @@ const orders = {
       aborts.delete(abortKey);
     }
   },
+  /** Sends random bytes to `echo-summed`. */
+  startExchange({ key = 'main', service, bytes, options = {} }) {
+    const body = randomBytes(bytes);
+    const exchange = { sent: sha256Of(body) };
+    exchanges.set(service, exchange);
+    clients
+      .get(key)
+      .call(service, 'echo-summed', body, options)
+      .then(
+        (reply) =>
+          Object.assign(exchange, { arrived: reply.attachments.sha256, cameBack: sha256Of(reply.body) }),
+        (error) => Object.assign(exchange, { failed: failure(error) }),
+      );
+  },
+  exchange: ({ service }) => exchanges.get(service),
   async send({ key = 'main', service, method, body, options = {} }) {
     await clients.get(key).send(service, method, body, options);
   },
@@ -221,6 +257,12 @@ const orders = {
     tell('spinning');
     const endMs = performance.now() + ms;
     while (performance.now() < endMs);
+  },
+  /** From now on does little: after each turn of its event loop the main thread stands still for so long. 0 ends that. */
+  drowse({ ms }) {
+    const begins = drowseMs === 0;
+    drowseMs = ms;
+    if (begins) drowse();
   },
   /** Answers how many bytes of the heap are in use when nothing is garbage. */
   collectedHeapBytes() {
