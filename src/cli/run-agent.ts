@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startAdminServer } from '../admin/admin-server.js';
 import type { AdminServer } from '../admin/admin-server.js';
 import { Agent } from '../agent/agent.js';
+import { writeDurably } from '../base/durable-file.js';
 import { errorText } from '../base/errors.js';
 import { ConfigError } from '../config/config-error.js';
 import { loadAgentConfig, parseAgentConfig } from '../config/load-config.js';
@@ -12,6 +13,7 @@ import { watchConfig } from '../config/watch-config.js';
 import { notifyServiceManager } from '../native/service-notice.js';
 import { createLogger } from '../observe/logger.js';
 import type { Logger } from '../observe/logger.js';
+import { READY_FILE } from '../ops/run-files.js';
 import { ExitError } from './exit-error.js';
 
 /** After a takeover: the pause between two attempts to open the admin server, and how long readiness waits for it. */
@@ -45,20 +47,18 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   const opening = config.admin.enabled
     ? openAdmin(agent, config, log, options.takeover === true, leaving.signal)
     : undefined;
-  const admin = await (options.takeover
+  const opened = await (options.takeover
     ? Promise.race([opening, pause(adminPatienceMs, undefined, { ref: false })])
     : opening?.catch(async (error: unknown) => {
         await agent.stop();
         throw new ExitError(`the admin server cannot start (admin.host, admin.port): ${errorText(error)}`, 1);
       }));
-  // Whoever started us as a child with a channel learns the ports without reading the log; it may be gone by now, which harms nothing.
-  if (process.connected) {
-    process.send?.(
-      { ready: true, ports: agent.ports, admin: admin?.port, handoff: agent.handoff.last ?? undefined },
-      () => undefined,
-    );
-    process.disconnect();
-  }
+  const { last } = agent.handoff;
+  const admin = config.admin.enabled ? { admin: opened?.port } : { admin: null };
+  tellStarter(
+    { ready: true, ports: agent.ports, ...admin, ...(last === null ? {} : { handoff: last }) },
+    log,
+  );
 
   const notify = (text: string): void => {
     const problem = notifyServiceManager(text);
@@ -84,6 +84,22 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   }
   await agent.stop();
   log.info('the agent has stopped');
+}
+
+/**
+ * Tells whoever started us that we serve: over Node's channel where there is one, so that nobody has to read the log, and in a file where one is
+ * named, which is there also when the other end of the channel is gone.
+ */
+function tellStarter(readiness: object, log: Logger): void {
+  const file = process.env[READY_FILE];
+  try {
+    if (file !== undefined) writeDurably(file, `${JSON.stringify(readiness)}\n`);
+  } catch (error) {
+    log.warn({ error: errorText(error) }, `the file of ${READY_FILE} cannot be written`);
+  }
+  if (!process.connected) return;
+  process.send?.(readiness, () => undefined);
+  process.disconnect();
 }
 
 /**

@@ -1,26 +1,31 @@
 /**
  * One run of an agent: a process that this ops agent started, or one that its predecessor started and that still lives. It is no child in the
- * sense of dying with its parent: it has a session of its own, inherits standard output, and writes standard error to a file, so that no
- * pipe breaks when the ops agent ends.
+ * sense of dying with its parent: it has a session of its own, inherits standard output, and writes standard error, and what it tells once it
+ * serves, to files (run-files.ts), so that no pipe breaks when the ops agent ends.
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync } from 'node:fs';
 import { errorText } from '../base/errors.js';
-import type { Handoff } from './api.js';
 import { identityOf, isRunning, RUN_MARK } from './process-identity.js';
 import type { ProcessIdentity } from './process-identity.js';
+import { READY_FILE, readyIn, RunFiles } from './run-files.js';
+import type { Ready } from './run-files.js';
 
-/** How often an adopted process is looked for: only a parent is told of an end. */
+/** How often an adopted process is looked for, and its files are looked at: only a parent is told of anything. */
 const LOOK_MS = 200;
+/** How often it is made sure that standard error stays short. */
+const TRIM_MS = 1_000;
 /** As much of standard error is told when an agent fails. */
-const STDERR_CHARACTERS = 2_000;
+const TOLD_STDERR_BYTES = 2_000;
 
-/** What an agent says over its channel once it serves (src/cli/run-agent.ts). */
-export interface Ready {
-  admin?: number;
-  handoff?: Handoff;
+/** Where no file can be made, standard error goes where our own does: better an agent that nobody hears than none. */
+function fileOrOurs(open: () => number): number | 'inherit' {
+  try {
+    return open();
+  } catch {
+    return 'inherit';
+  }
 }
 
 /** How a run ended; both null for an adopted process, whose code only its parent got, and for one that could not be started. */
@@ -33,13 +38,13 @@ export interface StartSpec {
   run: string;
   version: string;
   command: readonly string[];
-  /** Directory for standard error. */
+  /** Where its files go. */
   directory: string;
 }
 
 /** See the file's head. */
 export class AgentRun {
-  /** Resolves when it serves. Never rejects; race it with `ended`. Never resolves for an adopted run. */
+  /** Resolves when it has told that it serves. Never rejects; race it with `ended`. */
   readonly ready: Promise<Ready>;
   readonly ended: Promise<Ending>;
   ending: Ending | undefined;
@@ -50,30 +55,34 @@ export class AgentRun {
     readonly version: string,
     readonly identity: ProcessIdentity | undefined,
     private readonly child: ChildProcess | undefined,
-    private readonly stderrFile: string,
+    private readonly files: RunFiles,
+    ready: Promise<Ready>,
     ended: Promise<Ending>,
   ) {
-    this.ready = new Promise((resolve) => {
-      child?.on('message', (message: Ready & { ready?: boolean }) => {
-        if (message?.ready === true) resolve(message);
-      });
-    });
+    this.ready = ready;
     this.ended = ended.then((ending) => (this.ending = ending));
+    const trimming = setInterval(() => files.trimStderr(), TRIM_MS).unref();
+    void this.ended.then(() => clearInterval(trimming));
   }
 
   /** Starts a process; that it could not be started is its end. */
   static start({ run, version, command, directory }: StartSpec): AgentRun {
-    const stderrFile = join(directory, `${run}.stderr`);
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const stderr = openSync(stderrFile, 'w', 0o600);
+    const files = new RunFiles(directory, run);
+    const stderr = fileOrOurs(() => files.openStderr());
     const [program = '', ...args] = command;
     const child = spawn(program, args, {
       detached: true,
       stdio: ['ignore', 'inherit', stderr, 'ipc'],
       // The service manager, if there is one, is told about the ops agent, not about its agents.
-      env: { ...process.env, NOTIFY_SOCKET: undefined, [RUN_MARK]: run },
+      env: { ...process.env, NOTIFY_SOCKET: undefined, [RUN_MARK]: run, [READY_FILE]: files.readyFile },
     });
-    closeSync(stderr);
+    if (typeof stderr === 'number') closeSync(stderr);
+    const ready = new Promise<Ready>((resolve) => {
+      child.on('message', (message: unknown) => {
+        const told = readyIn(message);
+        if (told !== undefined) resolve(told);
+      });
+    });
     const ended = new Promise<Ending>((resolve) => {
       child.once('error', (error) => {
         startError = errorText(error);
@@ -83,21 +92,28 @@ export class AgentRun {
     });
     let startError: string | undefined;
     const identity = child.pid === undefined ? undefined : identityOf(child.pid);
-    const started = new AgentRun(run, version, identity, child, stderrFile, ended);
+    const started = new AgentRun(run, version, identity, child, files, ready, ended);
     void ended.then(() => (started.#startError = startError));
     return started;
   }
 
   /** Watches a process that a predecessor of this ops agent started. */
   static adopt(run: string, version: string, identity: ProcessIdentity, directory: string): AgentRun {
+    const files = new RunFiles(directory, run);
+    let tell: (told: Ready) => void = () => undefined;
+    const ready = new Promise<Ready>((resolve) => (tell = resolve));
     const ended = new Promise<Ending>((resolve) => {
-      const timer = setInterval(() => {
+      const look = (): void => {
+        const told = files.readReady();
+        if (told !== undefined) tell(told);
         if (isRunning(identity)) return;
         clearInterval(timer);
         resolve({ code: null, signal: null });
-      }, LOOK_MS);
+      };
+      const timer = setInterval(look, LOOK_MS);
+      look();
     });
-    return new AgentRun(run, version, identity, undefined, join(directory, `${run}.stderr`), ended);
+    return new AgentRun(run, version, identity, undefined, files, ready, ended);
   }
 
   /** Whether another process started it. */
@@ -143,20 +159,12 @@ export class AgentRun {
     const { code, signal } = this.ending ?? { code: null, signal: null };
     const how =
       signal !== null ? `was ended by ${signal}` : code !== null ? `ended with code ${code}` : 'ended';
-    const said = this.#stderr();
+    const said = this.files.stderrTail(TOLD_STDERR_BYTES);
     return said === '' ? how : `${how}: ${said}`;
   }
 
   /** Removes what it left on disk. */
   forget(): void {
-    rmSync(this.stderrFile, { force: true });
-  }
-
-  #stderr(): string {
-    try {
-      return readFileSync(this.stderrFile, 'utf8').trim().slice(-STDERR_CHARACTERS);
-    } catch {
-      return '';
-    }
+    this.files.remove();
   }
 }

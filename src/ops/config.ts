@@ -53,7 +53,7 @@ const agent = z.strictObject({
     'an http URL, or null',
     {
       means:
-        "The agent's admin server, asked for health and error rate; an agent that tells its port at its start is asked there. null: nothing is asked, only the process is watched.",
+        "The agent's admin server, asked for health and error rate. An agent tells its port when it serves and is asked there, or that it has none; then, and with null, only the process is watched.",
     },
   ),
   startMs: durationMs(1_000, 600_000, 60_000, {

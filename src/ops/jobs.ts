@@ -22,6 +22,9 @@ import { watchProbation } from './watch-probation.js';
 /** How often the progress of a download is told, at most. */
 const TELL_BYTES_MS = 200;
 
+/** Steps up to the moment at which another agent begins to run: without a record none of them begins. */
+const FIRST_STEPS: readonly Step[] = ['downloading', 'verifying', 'unpacking', 'starting'];
+
 /** What cannot be begun now, with the HTTP status that says so. */
 export class JobRefused extends Error {
   constructor(
@@ -128,7 +131,7 @@ export class Jobs {
     }
     if (supervisor.serving === undefined) {
       // Also if it does not start: it is the one to be tried again.
-      this.state.set(before);
+      this.state.note(before);
       await this.replace.by(before.current, before).catch((error: unknown) => {
         throw new Error(`${why}; rolling back failed too: ${errorText(error)}`, { cause: error });
       });
@@ -142,7 +145,8 @@ export class Jobs {
     if (job === null) throw new Error('no job is under way');
     const { before, bytes: _bytes, totalBytes: _total, ...kept } = job;
     const now: Progress = { ...kept, ...more, step, at: new Date().toISOString() };
-    this.state.set(isOutcome(step) ? { job: null, last: now } : { job: { ...now, before } });
+    if (FIRST_STEPS.includes(step)) this.state.set({ job: { ...now, before } });
+    else this.state.note(isOutcome(step) ? { job: null, last: now } : { job: { ...now, before } });
     this.log[step === 'failed' || step === 'rolling back' ? 'error' : 'info'](now, `${now.kind}: ${step}`);
     this.progress.tell(now);
   }

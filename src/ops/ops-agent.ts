@@ -38,7 +38,9 @@ export class OpsAgent {
   ) {
     mkdirSync(config.directory, { recursive: true, mode: 0o700 });
     this.#versions = new Versions(config.versions.directory);
-    this.#state = new StateFile(config.directory);
+    this.#state = new StateFile(config.directory, (error) =>
+      log.error({ error: errorText(error) }, 'what has happened cannot be written down; it is tried again'),
+    );
     this.#supervisor = new Supervisor(config.agent, config.directory, this.#state, this.#versions, log);
     this.#jobs = new Jobs(config, this.#state, this.#versions, this.#supervisor, this.progress, log);
   }

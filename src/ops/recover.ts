@@ -23,7 +23,7 @@ export function recover(
   if (agent) {
     log.info({ agentPid: agent.pid, version: agent.version }, 'an agent runs already; it is gone on with');
     supervisor.adopt(agent);
-  } else if (!candidate) state.set({ agent: null, candidate: null });
+  } else if (!candidate) state.note({ agent: null, candidate: null });
   if (job === null) {
     supervisor.release();
     return;
@@ -38,9 +38,10 @@ export function recover(
   const after = step === 'rolling back' ? before : { current: job.version, previous: before.current };
   const interrupted = `the ops agent ended while ${step}`;
   jobs.go(async () => {
+    let { handoff } = job;
     if (candidate) {
       if (!agent) supervisor.promote(candidate, after);
-      else await jobs.replace.settle(agent, candidate, after);
+      else handoff = await jobs.replace.settle(agent, candidate, after);
     }
     const served = state.now.current;
     if (step === 'rolling back') {
@@ -49,6 +50,6 @@ export function recover(
     } else if (served === before.current) jobs.end('failed', { detail: interrupted });
     else if (!supervisor.serving) await jobs.rollBack(`${interrupted}, and the agent with it`);
     else if (job.kind === 'rollback') jobs.end('done');
-    else await jobs.probation(false, job.handoff);
+    else await jobs.probation(false, handoff);
   });
 }

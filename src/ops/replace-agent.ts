@@ -2,13 +2,17 @@
  * Puts an agent of one version in the place of another: beside the running one with `--takeover`, or alone where none runs. While
  * this goes on, and until the job ends, the supervisor restarts nothing.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../observe/logger.js';
-import type { AgentRun, Ready } from './agent-run.js';
+import type { AgentRun } from './agent-run.js';
 import type { Handoff } from './api.js';
 import type { OpsConfig } from './config.js';
+import type { Ready } from './run-files.js';
 import type { OpsState, StateFile } from './state-file.js';
 import type { Supervisor } from './supervisor.js';
 
+/** How long an adopted process may take to tell that it serves, once the old one is gone. */
+const TELLS_MS = 15_000;
 /** How long an agent that handed over may take to end; it has nothing left to do. */
 const OLD_ENDS_MS = 15_000;
 
@@ -53,11 +57,11 @@ export class ReplaceAgent {
    */
   async settle(old: AgentRun, next: AgentRun, after: VersionsAfter): Promise<Handoff | undefined> {
     const { supervisor } = this;
-    const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
+    const told = await this.#within<Ready | 'ended' | 'silent'>(this.config.startMs, [
       next.ready,
       next.ended.then(() => 'ended' as const),
-      // Nobody hears what a process of a former ops agent tells; that the old one went is as good.
-      ...(next.adopted ? [old.ended.then(() => ({ handoff: undefined }))] : []),
+      // Started by a former ops agent, a version that writes down nothing never tells: that the old one went is as good.
+      ...(next.adopted ? [old.ended.then(() => pause(TELLS_MS, 'silent' as const, { ref: false }))] : []),
     ]);
     // An old process that is gone has handed over, even if the new one did not tell.
     if (told === 'late' && old.ending === undefined) await next.kill();
@@ -76,7 +80,7 @@ export class ReplaceAgent {
 
   async #startAlone(after: VersionsAfter): Promise<void> {
     const { current, previous } = this.state.now;
-    this.state.set(after);
+    this.state.note(after);
     try {
       const run = this.supervisor.start();
       const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
@@ -88,7 +92,7 @@ export class ReplaceAgent {
       const why = told === 'late' ? this.#notReady() : run.describeEnd();
       throw new Error(`the agent of version ${run.version} ${why}`);
     } catch (error) {
-      this.state.set({ current, previous });
+      this.state.note({ current, previous });
       throw error;
     }
   }

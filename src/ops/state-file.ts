@@ -1,7 +1,7 @@
 /**
  * What the ops agent must know after its own death, in `state.json`: which version serves, which one did before, which processes run, what is
  * under way. Written whole and synced before the step it speaks of begins, so that a restarted ops agent can finish or undo that step
- * (recover.ts).
+ * (recover.ts). Where the disk is full nothing is begun; what goes on goes on.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +9,12 @@ import { z } from 'zod';
 import { writeDurably } from '../base/durable-file.js';
 import { errorText } from '../base/errors.js';
 import { BUILT_IN, STEPS } from './api.js';
+
+/** In the place of an address: the agent told that it has no admin server. */
+export const NO_ADMIN = 'none';
+
+/** How long after it could not be written it is tried again. */
+const AGAIN_MS = 5_000;
 
 const identity = z.object({ pid: z.int().positive(), startTicks: z.string(), bootId: z.string() });
 
@@ -19,7 +25,7 @@ const agentRecord = z.object({
   version: z.string(),
   /** null from the decision to start it until its id is known. */
   process: identity.nullable(),
-  /** Where its admin server answers; null until it has told. */
+  /** Where its admin server answers, or NO_ADMIN; null until it has told. */
   admin: z.string().nullable(),
 });
 export type AgentRecord = z.output<typeof agentRecord>;
@@ -52,13 +58,22 @@ const stateSchema = z.object({
 });
 export type OpsState = z.output<typeof stateSchema>;
 
+export type StateChange = Partial<Omit<OpsState, 'format'>>;
+
 /** See the file's head. */
 export class StateFile {
   readonly #path: string;
   #state: OpsState;
+  #again: NodeJS.Timeout | undefined;
 
-  /** @throws Error if there is a file that cannot be understood: to go on without it could start a second agent */
-  constructor(directory: string) {
+  /**
+   * @param onTrouble told when something that has happened cannot be written
+   * @throws Error if there is a file that cannot be understood: to go on without it could start a second agent
+   */
+  constructor(
+    directory: string,
+    private readonly onTrouble: (error: Error) => void = () => undefined,
+  ) {
     this.#path = join(directory, 'state.json');
     this.#state = read(this.#path) ?? {
       ...{ format: 1, current: BUILT_IN, previous: null },
@@ -70,10 +85,36 @@ export class StateFile {
     return this.#state;
   }
 
-  /** Changes some of it; on disk when this returns. */
-  set(change: Partial<Omit<OpsState, 'format'>>): void {
-    this.#state = { ...this.#state, ...change };
-    writeDurably(this.#path, `${JSON.stringify(this.#state, null, 2)}\n`);
+  /** Before something is begun. On disk when this returns. @throws Error if it cannot be written; nothing is changed then */
+  set(change: StateChange): void {
+    this.#write({ ...this.#state, ...change });
+  }
+
+  /** When something has happened, which a full disk does not undo: what cannot be written now is tried again until it is. */
+  note(change: StateChange): void {
+    const state = { ...this.#state, ...change };
+    try {
+      this.#write(state);
+    } catch (error) {
+      this.#state = state;
+      if (this.#again !== undefined) return;
+      this.onTrouble(error as Error);
+      this.#again = setTimeout(() => {
+        this.#again = undefined;
+        this.note({});
+      }, AGAIN_MS).unref();
+    }
+  }
+
+  #write(state: OpsState): void {
+    try {
+      writeDurably(this.#path, `${JSON.stringify(state, null, 2)}\n`);
+    } catch (error) {
+      throw new Error(`${this.#path} cannot be written: ${errorText(error)}`, { cause: error });
+    }
+    this.#state = state;
+    clearTimeout(this.#again);
+    this.#again = undefined;
   }
 }
 

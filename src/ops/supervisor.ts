@@ -8,10 +8,10 @@ import type { Logger } from '../observe/logger.js';
 import { errorText } from '../base/errors.js';
 import { backoffMs } from '../policy/backoff.js';
 import { AgentRun } from './agent-run.js';
-import type { Ready } from './agent-run.js';
 import type { AgentStatus } from './api.js';
 import type { OpsConfig } from './config.js';
 import { findMarked, isRunning } from './process-identity.js';
+import { NO_ADMIN } from './state-file.js';
 import type { AgentRecord, StateFile } from './state-file.js';
 import type { Versions } from './versions.js';
 
@@ -40,7 +40,9 @@ export class Supervisor {
 
   /** Where the agent's admin server answers; null where nothing is to be asked. */
   get admin(): string | null {
-    return this.config.admin === null ? null : (this.state.now.agent?.admin ?? this.config.admin);
+    if (this.config.admin === null) return null;
+    const told = this.state.now.agent?.admin ?? this.config.admin;
+    return told === NO_ADMIN ? null : told;
   }
 
   status(): AgentStatus {
@@ -70,14 +72,14 @@ export class Supervisor {
   /** The candidate serves from now on, with whatever else `change` says of the state. */
   promote(run: AgentRun, change: Parameters<StateFile['set']>[0]): void {
     const replaced = this.#run;
-    this.state.set({ ...change, agent: this.state.now.candidate, candidate: null });
+    this.state.note({ ...change, agent: this.state.now.candidate, candidate: null });
     this.#serveWith(run, true);
     replaced?.forget();
   }
 
   /** Forgets a candidate that has ended. */
   dismiss(run: AgentRun): void {
-    this.state.set({ candidate: null });
+    this.state.note({ candidate: null });
     run.forget();
   }
 
@@ -86,13 +88,15 @@ export class Supervisor {
     if (record === null) return undefined;
     const identity = record.process ?? findMarked(record.run);
     if (identity === undefined || !isRunning(identity)) return undefined;
-    return AgentRun.adopt(record.run, record.version, identity, this.#runs);
+    const run = AgentRun.adopt(record.run, record.version, identity, this.#runs);
+    this.#listen(run);
+    return run;
   }
 
   /** Goes on with a process that was found as the one that serves. */
   adopt(run: AgentRun): void {
     const { agent } = this.state.now;
-    if (agent) this.state.set({ agent: { ...agent, process: run.identity ?? null } });
+    if (agent) this.state.note({ agent: { ...agent, process: run.identity ?? null } });
     this.#serveWith(run, true);
   }
 
@@ -126,7 +130,7 @@ export class Supervisor {
     await Promise.all([candidate?.stop(this.config.stopMs), this.serving?.stop(this.config.stopMs)]);
     candidate?.forget();
     this.#run?.forget();
-    this.state.set({ agent: null, candidate: null });
+    this.state.note({ agent: null, candidate: null });
   }
 
   get #runs(): string {
@@ -142,20 +146,28 @@ export class Supervisor {
       ...(takeover ? ['--takeover'] : []),
     ];
     const record: AgentRecord = { run: randomUUID(), version, process: null, admin: null };
-    const write = (change: Partial<AgentRecord>): void => {
-      const now = (['agent', 'candidate'] as const).find((key) => this.state.now[key]?.run === record.run);
-      if (now) this.state.set({ [now]: { ...this.state.now[now], ...change } });
-    };
-    // Before it exists: whoever restarts us finds it by its mark.
-    this.state.set({ [role]: record });
+    // Before it exists: whoever restarts us finds it by its mark. An agent that serves nobody yet can wait until that is on disk.
+    if (role === 'candidate') this.state.set({ candidate: record });
+    else this.state.note({ agent: record });
     const run = AgentRun.start({ run: record.run, version, command, directory: this.#runs });
-    write({ process: run.identity ?? null });
+    this.#write(run, { process: run.identity ?? null });
     this.log.info({ version, agentPid: run.pid, takeover }, 'an agent was started');
-    void run.ready.then(({ admin }: Ready) => {
-      if (admin !== undefined) write({ admin: `http://${this.#adminHost()}:${admin}` });
+    this.#listen(run);
+    return run;
+  }
+
+  /** Takes in what an agent tells once it serves. */
+  #listen(run: AgentRun): void {
+    void run.ready.then(({ admin }) => {
+      if (admin !== undefined)
+        this.#write(run, { admin: admin === null ? NO_ADMIN : `http://${this.#adminHost()}:${admin}` });
       if (this.#run === run) this.#isReady = true;
     });
-    return run;
+  }
+
+  #write({ run }: AgentRun, change: Partial<AgentRecord>): void {
+    const now = (['agent', 'candidate'] as const).find((key) => this.state.now[key]?.run === run);
+    if (now) this.state.note({ [now]: { ...this.state.now[now], ...change } });
   }
 
   #adminHost(): string {

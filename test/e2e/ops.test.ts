@@ -4,12 +4,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lookAtAgent } from '../../src/ops/agent-health.js';
 import type { AppProcess } from '../support/app-process.js';
 import { KeptMesh } from '../support/kept-mesh.js';
 import type { OpsProcess, Problem } from '../support/ops-process.js';
 import { processExists } from '../support/proc-facts.js';
 import { expectTruth, failuresOf } from '../support/truth.js';
-import { freePort } from '../support/redis-process.js';
 import { until } from '../support/until.js';
 import { archiveOf, launchers, sha256Of } from '../support/version-archive.js';
 
@@ -191,6 +191,21 @@ describe('an agent that is kept', () => {
   });
 });
 
+it('an agent without an admin server is upgraded all the same; only its process is watched', async () => {
+  const mesh = new KeptMesh();
+  try {
+    const ops = await mesh.keep('quiet', {}, { admin: { enabled: false } });
+    expect((await ops.status()).agent.admin).toBeNull();
+    const good = await archiveOf(mesh.directory, 'good');
+    expect(await ops.outcome(good)).toMatchObject({ step: 'done', handoff: { links: 0 } });
+    const crashing = await archiveOf(mesh.directory, 'crashing', launchers.crashing);
+    expect(await ops.outcome(crashing)).toMatchObject({ step: 'failed', detail: saying('is broken') });
+    expect(await ops.running()).toMatchObject({ current: 'good', agent: { admin: null } });
+  } finally {
+    await mesh.close();
+  }
+});
+
 describe('an ops agent that is killed', () => {
   const mesh = new KeptMesh();
   let ops: OpsProcess;
@@ -198,14 +213,8 @@ describe('an ops agent that is killed', () => {
   let client: AppProcess;
 
   beforeAll(async () => {
-    // Only whoever started an agent hears where its admin server listens, so here that is settled.
-    const port = await freePort();
-    const config = {
-      agent: { admin: `http://127.0.0.1:${port}` },
-      // Long enough to be seen by who asks now and then.
-      probation: { seconds: 2, everyMs: 1_000 },
-    };
-    ops = await mesh.keep('killed', config, { admin: { port } });
+    // Long enough to be seen by who asks now and then.
+    ops = await mesh.keep('killed', { probation: { seconds: 2, everyMs: 1_000 } });
     server = await mesh.server('server', ops, { service: 'ledger' });
     client = await mesh.client('client', ops);
     await mesh.reachable(client, 'ledger');
@@ -264,6 +273,9 @@ describe('an ops agent that is killed', () => {
       agent: { pid: candidate?.process?.pid },
     });
     expect(processExists(agent.pid as number)).toBe(false);
+    // Told to nobody who still lived: where its admin server listens, and what moved.
+    expect(after.last?.handoff?.links).toBe(4);
+    expect(await lookAtAgent(after.agent.admin as string, 10_000)).toMatchObject({ ready: true });
     await unharmed(client, server, 'gated-');
   });
 

@@ -12,6 +12,7 @@ import { InjectedFaults } from '../support/injected-faults.js';
 import { refuseFilesOver } from '../support/limits.js';
 import { Mesh } from '../support/mesh.js';
 import { preloadProblem } from '../support/preloaded.js';
+import { mountProblem, mountTmpfs } from '../support/small-disk.js';
 import { failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
@@ -140,21 +141,22 @@ describe("the registry's directory", () => {
     await endsWithoutFailure();
   });
 
-  const tmpfs = asRoot ? mountProblem() : 'only root may mount a file system';
-  if (tmpfs !== undefined) console.warn(`SKIPPED: a registry on a full file system: ${tmpfs}`);
-  it.skipIf(tmpfs !== undefined)('on a full file system: refused with the reason, leases go on', async () => {
-    mkdirSync(mesh.registryDirectory);
-    // Room for the directory and two files: an instance, and the one that is being written.
-    mountTmpfs(mesh.registryDirectory, `nr_inodes=3,mode=0700,uid=${nobody}`);
-    mesh.undo.push(() => execFileSync('umount', [mesh.registryDirectory]));
-    await start();
-    await renewed();
-    mkdirSync(join(mesh.registryDirectory, 'filler'));
-    await publishesOnlyWhenMended('ENOSPC', () => {
-      execFileSync('mount', ['-o', 'remount,nr_inodes=20', mesh.registryDirectory]);
-    });
-    await endsWithoutFailure();
-  });
+  if (mountProblem !== undefined) console.warn(`SKIPPED: a registry on a full file system: ${mountProblem}`);
+  it.skipIf(mountProblem !== undefined)(
+    'on a full file system: refused with the reason, leases go on',
+    async () => {
+      mkdirSync(mesh.registryDirectory);
+      // Room for the directory and two files: an instance, and the one that is being written.
+      mesh.undo.push(mountTmpfs(mesh.registryDirectory, `nr_inodes=3,mode=0700,uid=${nobody}`));
+      await start();
+      await renewed();
+      mkdirSync(join(mesh.registryDirectory, 'filler'));
+      await publishesOnlyWhenMended('ENOSPC', () => {
+        execFileSync('mount', ['-o', 'remount,nr_inodes=20', mesh.registryDirectory]);
+      });
+      await endsWithoutFailure();
+    },
+  );
 });
 
 if (preloadProblem !== undefined) console.warn(`SKIPPED: the wall clock does not jump: ${preloadProblem}`);
@@ -184,21 +186,3 @@ describe.skipIf(preloadProblem !== undefined)('the wall clock', () => {
     await until('its file to be removed', () => mesh.registered().length === 0);
   });
 });
-
-function mountTmpfs(path: string, options: string): void {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', path], { stdio: 'pipe' });
-}
-
-/** Why no file system can be mounted here; undefined if one can. */
-function mountProblem(): string | undefined {
-  const trial = new Mesh();
-  try {
-    mountTmpfs(trial.directory, 'size=64k');
-    execFileSync('umount', [trial.directory]);
-    return undefined;
-  } catch (error) {
-    return String(error).split('\n')[1] ?? String(error);
-  } finally {
-    void trial.close();
-  }
-}

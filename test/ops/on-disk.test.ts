@@ -13,15 +13,21 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AgentRun } from '../../src/ops/agent-run.js';
 import { BUILT_IN } from '../../src/ops/api.js';
 import { findMarked, identityOf, isRunning, RUN_MARK } from '../../src/ops/process-identity.js';
+import type { ProcessIdentity } from '../../src/ops/process-identity.js';
+import { RunFiles } from '../../src/ops/run-files.js';
 import { StateFile } from '../../src/ops/state-file.js';
 import { Versions } from '../../src/ops/versions.js';
+import { until } from '../support/until.js';
 
 let directory: string;
+let start: { run: string; version: string; directory: string };
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'ringside-disk-'));
+  start = { run: 'r', version: 'v', directory };
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
@@ -43,6 +49,76 @@ describe('the state', () => {
       expect(() => new StateFile(directory)).toThrow('cannot be understood');
     },
   );
+});
+
+describe('a disk that is full', () => {
+  // The file beside it, which every write begins with, cannot be made where a directory has its name.
+  const fill = (): void => void mkdirSync(join(directory, 'state.json.new'));
+  const makeRoom = (): void => rmSync(join(directory, 'state.json.new'), { recursive: true });
+
+  it('begins nothing, and forgets nothing that has happened', () => {
+    vi.useFakeTimers();
+    try {
+      const troubles: Error[] = [];
+      const state = new StateFile(directory, (error) => troubles.push(error));
+      state.set({ current: 'v1' });
+      fill();
+      expect(() => state.set({ current: 'v2' })).toThrow(/state\.json cannot be written: EISDIR/);
+      expect(state.now.current).toBe('v1');
+      state.note({ current: 'v2' });
+      state.note({ previous: 'v1' });
+      expect(state.now).toMatchObject({ current: 'v2', previous: 'v1' });
+      vi.advanceTimersByTime(60_000);
+      expect(troubles.length).toBeGreaterThan(0);
+      expect(new StateFile(directory).now).toMatchObject({ current: 'v1', previous: null });
+      makeRoom();
+      vi.advanceTimersByTime(5_000);
+      expect(new StateFile(directory).now).toEqual(state.now);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
+describe('what a run leaves', () => {
+  it('of its standard error is the end, and what comes later stands behind that', async () => {
+    const write = `const { writeSync } = require('node:fs');
+      for (let i = 0; i < 2_000; i++) writeSync(2, 'x'.repeat(1_000) + '\\n');
+      process.stdin.on('data', () => undefined);
+      process.on('SIGTERM', () => { writeSync(2, 'the reason'); process.exit(7); });
+      setInterval(() => undefined, 60_000);`;
+    const run = AgentRun.start({ ...start, command: [process.execPath, '-e', write] });
+    const file = join(directory, 'r.stderr');
+    await until('all to be written and cut', () => {
+      const { size } = statSync(file);
+      return size === 64 * 1024;
+    });
+    await run.stop(10_000);
+    expect(statSync(file).size).toBe(64 * 1024 + 'the reason'.length);
+    expect(run.describeEnd()).toMatch(/^ended with code 7: x+\n(x+\n)*the reason$/);
+    run.forget();
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('of what it told is there for who did not start it, and nothing that is not that', async () => {
+    const write = `require('node:fs').writeFileSync(process.env.RINGSIDE_READY_FILE, process.argv[1]);
+      setInterval(() => undefined, 60_000);`;
+    for (const [text, told] of [
+      ['{"ready":true,"admin":7,"ports":{},"more":1}', { ready: true, admin: 7 }],
+      ['{"ready":true,"admin":null}', { ready: true, admin: null }],
+      ['{"ready":true,"admin":"x"}', undefined],
+      ['{"ready"', undefined],
+    ] as const) {
+      const run = AgentRun.start({ ...start, command: [process.execPath, '-e', write, text] });
+      await until('the file', () => existsSync(join(directory, 'r.ready')));
+      const adopted = AgentRun.adopt('r', 'v', run.identity as ProcessIdentity, directory);
+      if (told) expect(await adopted.ready).toEqual(told);
+      await run.kill();
+      await adopted.ended;
+      expect(new RunFiles(directory, 'r').readReady()).toEqual(told);
+      run.forget();
+    }
+  });
 });
 
 describe('a process', () => {

@@ -17,7 +17,7 @@ export type LogLine = Record<string, unknown> & { msg: string };
 interface Ready {
   ready: true;
   ports: { inbound: number; loopback?: number };
-  admin?: number;
+  admin?: number | null;
 }
 
 /** See the file's head. */
@@ -90,7 +90,7 @@ export class AgentProcess {
     );
     this.inbound = ports.inbound;
     this.loopback = ports.loopback ?? 0;
-    this.adminUrl = admin === undefined ? '' : `http://127.0.0.1:${admin}`;
+    this.adminUrl = admin == null ? '' : `http://127.0.0.1:${admin}`;
   }
 
   get name(): string {
