@@ -89,6 +89,7 @@ const losses: [string, (redis: RedisProcess, upgrade: () => Promise<void>) => Pr
 ];
 it.skipIf(!hasRedis).each(losses)(
   'while Redis %s: nobody is missed until he is registered again',
+  { timeout: 120_000 },
   async (_what, lose) => {
     const redis = await RedisProcess.start();
     try {
