@@ -102,11 +102,11 @@ void LegacyCalleeLink::send_next() {
     const Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
     waiting_bytes_ -= next.frame.size();
-    FixedPart fixed;
-    decode_fixed(next.frame.data(), &fixed);
+    // Not decoded as a frame: a body that came in pieces is longer than one may be.
+    const size_t header_bytes = load_u32(next.frame.data() + kHeaderBytesOffset);
     const uint8_t* const header = next.frame.data() + kFixedBytes;
-    const char* const body = reinterpret_cast<const char*>(header + fixed.header_bytes);
-    send(next.id, next.position, header, fixed.header_bytes, {body, next.frame.size() - kFixedBytes - fixed.header_bytes});
+    const char* const body = reinterpret_cast<const char*>(header + header_bytes);
+    send(next.id, next.position, header, header_bytes, {body, next.frame.size() - kFixedBytes - header_bytes});
   }
 }
 

@@ -3,48 +3,12 @@
 
 #include <string>
 
-#include "native/test/engine/engine_box.h"
+#include "native/test/engine/old_peers.h"
 
 namespace ringside {
 namespace {
 
 using namespace testing;
-
-/// A socket in a test's hands that speaks bytes, not frames.
-struct Plain {
-  UniqueFd fd;
-  std::string got;
-  bool ended = false;
-
-  void send(std::string_view bytes) {
-    ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT), static_cast<ssize_t>(bytes.size()));
-  }
-  const std::string& receive() {
-    char block[65536];
-    for (;;) {
-      const ssize_t n = ::recv(fd.get(), block, sizeof block, MSG_DONTWAIT);
-      if (n <= 0) {
-        ended = ended || n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
-        return got;
-      }
-      got.append(block, static_cast<size_t>(n));
-    }
-  }
-};
-
-Plain connect_to(uint16_t port) {
-  Result<SocketAddress> address = parse_address("127.0.0.1:" + std::to_string(port));
-  Plain plain;
-  plain.fd = start_connect(address.value()).take();
-  return plain;
-}
-
-std::string bulk(std::string_view text) { return "$" + std::to_string(text.size()) + "\r\n" + std::string(text) + "\r\n"; }
-std::string get(std::string_view json) { return "*2\r\n" + bulk("GET") + bulk(json); }
-std::string call(std::string_view args, std::string_view method = "m") {
-  return get(R"({"action":"s","params":{"m":")" + std::string(method) + R"(","args":)" + std::string(args) + "}}");
-}
-std::string ok(std::string_view result) { return R"({"ec":200,"em":"","result":)" + std::string(result) + "}"; }
 
 struct OldWorld {
   EngineBox box;
@@ -64,29 +28,6 @@ struct OldWorld {
     client.send(bytes);
     box.turn_until([&] { return client.receive().ends_with(end) || client.ended; });
     return std::exchange(client.got, {});
-  }
-};
-
-/// An old server: a listening socket whose connections the test answers.
-struct OldServer {
-  Listening listening = listen_tcp("127.0.0.1", 0).take();
-  std::vector<Plain> connections;
-
-  void accept() {
-    for (;;) {
-      UniqueFd fd(::accept4(listening.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (!fd.valid()) return;
-      connections.push_back(Plain{std::move(fd), {}, false});
-    }
-  }
-  EndpointSpec endpoint(uint64_t id = 100) const {
-    EndpointSpec spec = remote_endpoint(id, listening.port);
-    spec.protocol = LinkProtocol::kLegacy;
-    return spec;
-  }
-  void receive() {
-    accept();
-    for (Plain& connection : connections) connection.receive();
   }
 };
 
@@ -347,6 +288,42 @@ TEST(LegacyCallee, AConnectionWhoseRequestTimedOutIsNotUsedAgain) {
   server.connections[1].send(bulk(ok("2")));
   mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
   EXPECT_EQ(mesh.caller.take().body, "2");
+}
+
+TEST(LegacyCallee, ALargeRequestThatWaitedIsSentWhole) {
+  EngineOptions options;
+  options.legacy_connections_per_instance = 1;
+  Mesh mesh(options);
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  mesh.call(1, "[1]");
+  const std::string args = "[\"" + std::string(100'000, 'x') + "\"]";
+  WireFrame first = request(2, {.service = "s", .method = "m"}, args.substr(0, 65'536));
+  first.fixed.flags = kFlagMore;
+  first.fixed.value = static_cast<uint32_t>(args.size());
+  mesh.caller.send(first);
+  WireFrame rest = control(FrameType::kChunk, 2);
+  rest.body = args.substr(65'536);
+  mesh.caller.send(rest);
+  mesh.box.turn_until([&] { server.receive(); return !server.connections.empty() && !server.connections[0].got.empty(); });
+  mesh.box.turn(5);
+  EXPECT_EQ(std::exchange(server.connections[0].got, {}), call("[1]"));
+  server.connections[0].send(bulk(ok("1")));
+  mesh.box.turn_until([&] { server.receive(); return server.connections[0].got.size() >= call(args).size() || mesh.caller.frames.size() > 2; });
+  EXPECT_EQ(server.connections[0].got, call(args));
+}
+
+TEST(LegacyCallee, OneThatIsNamedNoMoreWhileItConnectsDoesItsRequest) {
+  Mesh mesh;
+  OldServer server;
+  mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+  mesh.call(1, "[1]");
+  mesh.box.apply(set_cluster(1, {}));
+  mesh.box.turn_until([&] { server.receive(); return !server.connections.empty() && !server.connections[0].got.empty(); });
+  server.connections[0].send(bulk(ok("1")));
+  mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+  EXPECT_EQ(mesh.caller.take().body, "1");
+  mesh.box.turn_until([&] { server.receive(); return server.connections[0].ended; });
 }
 
 TEST(LegacyCallee, WhatIsNoArrayOfArgumentsIsNotSent) {
