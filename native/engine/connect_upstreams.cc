@@ -73,7 +73,7 @@ void Engine::on_connected(Link* link) {
   }
   touch(link);
   if (link->protocol == LinkProtocol::kLegacy) {
-    upstreams_.connected(link->upstream);
+    if (link->upstream != UINT32_MAX) upstreams_.connected(link->upstream);
     opened(link);
     read_link(link->handle);  // sends what waited
     return;
@@ -93,8 +93,11 @@ bool Engine::on_welcome(Link* link, Frame& frame) {
     close_soon(link, "the other agent refused: " + std::string(readable ? view.status_message : "no reason given"));
     return false;
   }
-  upstreams_.connected(link->upstream);
-  report_upstream(&upstreams_.at(link->upstream), {});
+  // One that was handed over while it connected may lead where no instance is any more.
+  if (link->upstream != UINT32_MAX) {
+    upstreams_.connected(link->upstream);
+    report_upstream(&upstreams_.at(link->upstream), {});
+  }
   opened(link);
   return true;
 }

@@ -181,6 +181,8 @@ class Engine final : public FrameSink, public InstanceHooks {
 
   // legacy.cc
   void switch_to_legacy(Link* link);
+  std::unique_ptr<LegacyLink> legacy_caller(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel);
+  std::unique_ptr<Link> restored_legacy_link(MovedLink& moved, UniqueFd socket);
   Link* legacy_link_of(const Upstream& upstream);
   std::string legacy_info() const;
   LegacyLink::Bounds legacy_bounds() {

@@ -9,6 +9,7 @@
 
 #include "native/engine/engine.h"
 #include "native/engine/handoff_state.h"
+#include "native/link/legacy_link.h"
 #include "native/link/shm_link.h"
 #include "native/link/stream_link.h"
 
@@ -58,7 +59,7 @@ MovedLink Engine::export_link(const Link& link) const {
   moved.timer_ns = link.timer.armed() ? left_ns(link.timer.deadline_ns, now_ns_) : 0;
   moved.age_ns = age_ns(link.since_ns, now_ns_);
   moved.drain_then_close = link.drain_then_close;
-  if (link.drain_then_close) moved.reason = link.reason;
+  if (link.drain_then_close || link.protocol == LinkProtocol::kLegacy) moved.reason = link.reason;
   moved.hung_up = link.hung_up;
   moved.reported_up = link.reported_up || link.state == LinkState::kOpen;
   moved.silent_intervals = link.silent_intervals;
@@ -75,6 +76,11 @@ MovedLink Engine::export_link(const Link& link) const {
     moved.in_position = shm.in_position();
     moved.out_position = shm.out_position();
     moved.queue = text_of(shm.queue());
+  } else if (link.protocol == LinkProtocol::kLegacy) {
+    const auto& legacy = static_cast<const LegacyLink&>(link);
+    moved.legacy.push_back(legacy.save());
+    moved.partial = text_of(legacy.partial());
+    moved.queue = text_of(legacy.queue());
   } else {
     const auto& stream = static_cast<const StreamLink&>(link);
     moved.out_position = stream.end_position();
@@ -109,6 +115,8 @@ PendingState Engine::export_pending(uint32_t slot, uint32_t flow_place) {
 EngineState Engine::export_state() {
   now_ns_ = clock_->now_ns();
   EngineState state;
+  state.legacy_refused = legacy_account_.refused;
+  state.largest_legacy_message_bytes = legacy_account_.largest_message_bytes;
   const auto counters = std::bit_cast<std::array<uint64_t, sizeof(EngineCounters) / sizeof(uint64_t)>>(counters_);
   state.counters.assign(counters.begin(), counters.end());
   for (const Listener& listener : listeners_) {

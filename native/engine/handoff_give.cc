@@ -149,8 +149,10 @@ void HandoffGiver::end_turn() {
 
 void HandoffGiver::freeze() {
   for (const Engine::LinkSlot& slot : engine_->links_) {
+    if (version_ >= kLegacyLinksStateVersion) break;
     if (slot.link == nullptr || slot.link->protocol == LinkProtocol::kMesh) continue;
-    fail("connections of the legacy protocol are open, which cannot be handed over (docs/legacy.md): drain and restart instead");
+    refuse("connections of the legacy protocol are open, which the new process's version of the state (" + std::to_string(version_) +
+           ") cannot move: take over with a later build, or drain and restart");
     return;
   }
   const int64_t frozen_at_ns = engine_->clock_->now_ns();

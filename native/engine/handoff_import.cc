@@ -91,10 +91,14 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   if (moved.kind == LinkKind::kShm && (moved.state != LinkState::kOpen || fds.segment.ring_bytes() != moved.ring_bytes)) {
     return malformed("a ring without its segment");
   }
-  if (moved.partial.size() > kMaxFrameBytes) return malformed("more than a frame as begin of a frame");
+  const bool is_legacy = !moved.legacy.empty();
+  if (!is_legacy && moved.partial.size() > kMaxFrameBytes) return malformed("more than a frame as begin of a frame");
   std::unique_ptr<Link> link;
   bool sound = true;
-  if (moved.kind == LinkKind::kShm) {
+  if (is_legacy) {
+    link = restored_legacy_link(moved, std::move(fds.socket));
+    if (!link) return malformed("a link of the legacy protocol");
+  } else if (moved.kind == LinkKind::kShm) {
     AgentDoorbells bells;
     bells.eventfd = std::move(fds.eventfd);
     bells.pipe_write = std::move(fds.pipe_write);
@@ -144,16 +148,18 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   return Unit{};
 }
 
-/// The link becomes that of its address. Where no instance is behind that address in this process, it ends with its last request.
+/// The link becomes that of its address. Where no instance is behind that address in this process, or more links lead there than this process
+/// makes, it ends with its last request.
 void Engine::adopt_upstream(Link* link, const std::string& address) {
-  const uint32_t slot = upstreams_.find(address);
-  if (slot != UINT32_MAX && upstreams_.at(slot).links.empty()) {
+  const uint32_t slot = upstreams_.find(address, link->protocol);
+  const size_t most = link->protocol == LinkProtocol::kLegacy ? options_.legacy_connections_per_instance : 1;
+  if (slot != UINT32_MAX && upstreams_.at(slot).links.size() < most) {
     link->upstream = slot;
     upstreams_.at(slot).links.push_back(link->handle);
     return;
   }
   link->drain_then_close = true;
-  link->reason = "no instance is left behind this address";
+  link->reason = slot == UINT32_MAX ? "no instance is left behind this address" : "there are more links to this address than may be now";
 }
 
 Result<Unit> Engine::poll_imported(Link* link) {
@@ -175,6 +181,8 @@ void Engine::import_accounts(const EngineState& state) {
   auto counters = std::bit_cast<std::array<uint64_t, sizeof(EngineCounters) / sizeof(uint64_t)>>(counters_);
   for (size_t i = 0; i < std::min(counters.size(), state.counters.size()); i++) counters[i] += state.counters[i];
   counters_ = std::bit_cast<EngineCounters>(counters);
+  legacy_account_.refused += state.legacy_refused;
+  legacy_account_.saw_message(state.largest_legacy_message_bytes);
   for (const FlowState& moved : state.flows) {
     const Flow* flow = flows_.get(flows_.find(moved.key));
     if (flow == nullptr) continue;

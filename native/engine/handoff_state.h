@@ -10,6 +10,7 @@
 
 #include "native/engine/flow_table.h"
 #include "native/engine/parked.h"
+#include "native/link/legacy_state.h"
 #include "native/link/link.h"
 
 namespace ringside {
@@ -55,17 +56,18 @@ struct MovedLink {
   uint8_t silent_intervals = 0;
   uint64_t bytes_in_at_last_check = 0;
   uint64_t requests_in = 0, responses_out = 0, frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
-  std::string partial;  // begin of a frame that has not come whole (streams)
+  std::string partial;  // begin of a frame or a legacy message that has not come whole (streams)
   std::string queue;    // what was not handed over yet
   uint64_t in_position = 0;   // ring: released; stream: unused
-  uint64_t out_position = 0;  // ring: published; stream: bytes ever appended
+  uint64_t out_position = 0;  // ring: published; stream: bytes ever appended; legacy: unused
+  std::vector<LegacyState> legacy;  // one where it speaks the legacy protocol, else none; since version 2
   template <typename Archive, typename Self>
   static void fields(Archive& a, Self& s) {
     a(1, s.handle), a(2, s.kind), a(3, s.role), a(4, s.state), a(5, s.app), a(6, s.peer), a(7, s.upstream), a(8, s.uid), a(9, s.pid);
     a(10, s.listener), a(11, s.ring_bytes), a(12, s.timer_ns), a(13, s.age_ns), a(14, s.reason), a(15, s.drain_then_close);
     a(16, s.hung_up), a(17, s.reported_up), a(18, s.silent_intervals), a(19, s.bytes_in_at_last_check), a(20, s.requests_in);
     a(21, s.responses_out), a(22, s.frames_in), a(23, s.frames_out), a(24, s.bytes_in), a(25, s.bytes_out), a(26, s.partial);
-    a(27, s.queue), a(28, s.in_position), a(29, s.out_position);
+    a(27, s.queue), a(28, s.in_position), a(29, s.out_position), a(30, s.legacy);
   }
 };
 
@@ -121,10 +123,11 @@ struct EngineState {
   std::vector<InstanceState> instances;
   std::vector<PendingState> pendings;
   std::vector<ParkedState> parked;
+  uint64_t legacy_refused = 0, largest_legacy_message_bytes = 0;
   template <typename Archive, typename Self>
   static void fields(Archive& a, Self& s) {
     a(1, s.pending_generation), a(2, s.link_generation), a(3, s.counters), a(4, s.listeners), a(5, s.links), a(6, s.flows);
-    a(7, s.instances), a(8, s.pendings), a(9, s.parked);
+    a(7, s.instances), a(8, s.pendings), a(9, s.parked), a(10, s.legacy_refused), a(11, s.largest_legacy_message_bytes);
   }
 };
 

@@ -1,25 +1,31 @@
-// Links of the legacy protocol (docs/legacy.md): a connection that turns out to be an old client's, and which of the connections to an old
-// server a request takes.
+// Links of the legacy protocol (docs/legacy.md): a connection that turns out to be an old client's, which of the connections to an old server a
+// request takes, and links that another process handed over.
 #include <algorithm>
 #include <string>
 
 #include "native/codec/json.h"
 #include "native/engine/engine.h"
+#include "native/link/legacy_callee_link.h"
 #include "native/link/legacy_caller_link.h"
 #include "native/link/stream_link.h"
 
 namespace ringside {
 
+/// A link to an old client over this channel.
+std::unique_ptr<LegacyLink> Engine::legacy_caller(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel) {
+  LegacyCallerLink::Settings settings;
+  settings.bounds = legacy_bounds();
+  if (role == LinkRole::kApp) settings.token = options_.loopback_token;
+  settings.info = [this] { return legacy_info(); };
+  return std::make_unique<LegacyCallerLink>(kind, role, std::move(channel), &arena_, std::move(settings));
+}
+
 /// The socket and what was read from it go on as a link of the legacy protocol.
 void Engine::switch_to_legacy(Link* link) {
   if (link->closing_soon) return;
   auto* const stream = static_cast<StreamLink*>(link);
-  LegacyCallerLink::Settings settings;
-  settings.bounds = legacy_bounds();
-  if (link->role == LinkRole::kApp) settings.token = options_.loopback_token;
-  settings.info = [this] { return legacy_info(); };
   std::vector<uint8_t> begin = stream->release_partial();
-  auto fresh = std::make_unique<LegacyCallerLink>(link->kind, link->role, stream->release_channel(), &arena_, std::move(settings));
+  std::unique_ptr<LegacyLink> fresh = legacy_caller(link->kind, link->role, stream->release_channel());
   take_over_facts(*link, fresh.get());
   fresh->hung_up = link->hung_up;
   fresh->bytes_in = 0;
@@ -32,6 +38,22 @@ void Engine::switch_to_legacy(Link* link) {
   touch(added);
   added->read_again = true;
   read_again_.push_back(added->handle);
+}
+
+/// A link of the legacy protocol as another process knew it. Null: none can be in that state.
+std::unique_ptr<Link> Engine::restored_legacy_link(MovedLink& moved, UniqueFd socket) {
+  const bool to_server = moved.role == LinkRole::kUpstream;
+  const bool can_be = moved.state == LinkState::kOpen || (to_server && moved.state == LinkState::kConnecting);
+  if (moved.legacy.size() != 1 || moved.kind == LinkKind::kShm || !can_be) return nullptr;
+  auto channel = std::make_unique<PlainChannel>(std::move(socket));
+  std::unique_ptr<LegacyLink> link;
+  if (to_server) {
+    link = std::make_unique<LegacyCalleeLink>(moved.kind, std::move(channel), &arena_, legacy_bounds());
+  } else {
+    link = legacy_caller(moved.kind, moved.role, std::move(channel));
+  }
+  if (!link->restore(std::move(moved.legacy.front()), moved.partial, moved.queue)) return nullptr;
+  return link;
 }
 
 /// An idle connection to an old server; else a new one, which null asks for, while there may be more; else the one with the fewest

@@ -10,7 +10,9 @@ namespace ringside {
 
 /// Versions of the state that a handoff moves (handoff_state.h). The newest is raised when an older reader could no longer make sense of it,
 /// whatever it skips; the oldest is the one before it, which is still read and written.
-inline constexpr uint32_t kHandoffStateVersion = 1;
+inline constexpr uint32_t kHandoffStateVersion = 2;
+/// The first one that moves links of the legacy protocol: in an older one they would be taken for others.
+inline constexpr uint32_t kLegacyLinksStateVersion = 2;
 inline constexpr uint32_t kOldestHandoffStateVersion = 1;
 
 struct EngineOptions {

@@ -68,8 +68,8 @@ class Upstreams {
     return true;
   }
   /// The slot of an address that some instance names, or UINT32_MAX.
-  uint32_t find(const std::string& address) const {
-    const auto it = by_address_.find(address);
+  uint32_t find(const std::string& address, LinkProtocol protocol) const {
+    const auto it = by_address_.find(key_of(address, protocol));
     return it == by_address_.end() ? UINT32_MAX : it->second;
   }
   template <typename Visit>

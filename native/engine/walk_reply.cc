@@ -189,6 +189,9 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   // An app that is still there may yet read what stands in its ring: only what it left behind has not run.
   const bool not_run = (link->kind != LinkKind::kShm || link->peer_closed) && link->never_sent(p.end_position);
   const uint8_t* queued = not_run ? link->queued_frame(p.end_position, p.frame_bytes) : nullptr;
+  // What another process handed over may be anything.
+  FixedPart fixed;
+  if (queued != nullptr && (p.frame_bytes < kFixedBytes || decode_fixed(queued, &fixed) != nullptr || frame_bytes(fixed) != p.frame_bytes)) queued = nullptr;
   Link* down = find_link(p.downstream);
   const bool awaited = down != nullptr && !down->closing_soon;
   if (queued == nullptr || p.streamed || p.attempt >= kMaxRepicks || !awaited) {
@@ -200,8 +203,7 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   uint8_t* const bytes = arena_.take(p.frame_bytes);
   std::memcpy(bytes, queued, p.frame_bytes);
   patch_request_id(bytes, p.downstream_id);
-  FixedPart fixed;
-  decode_fixed(bytes, &fixed);
+  fixed.request_id = p.downstream_id;
   Frame frame = frame_at(bytes, fixed);
   const Handle downstream = p.downstream;
   const FlowRef flow_ref = p.flow;

@@ -25,12 +25,12 @@ class LegacyCalleeLink final : public LegacyLink {
   struct Waiting {
     uint64_t id = 0;  // 0: one-way
     uint64_t position = 0;
-    std::vector<uint8_t> frame;  // whole: fixed part, header, body
+    std::vector<uint8_t> frame;  // whole: fixed part, header, body, which may be longer than one frame of the mesh has
   };
   struct Refused {
     uint64_t id = 0;
     Code code = Code::kInvalidArgument;
-    const char* text = nullptr;
+    std::string text;
   };
 
   bool take_frame(const Frame& frame, bool must_take) override;
@@ -39,6 +39,8 @@ class LegacyCalleeLink final : public LegacyLink {
   bool may_read() const override { return state != LinkState::kConnecting; }
   void pump(FrameSink* sink) override;
   bool written() override { return !given_up_; }
+  void save_own(LegacyState* all) const override;
+  bool restore_own(LegacyState* all) override;
 
   void enqueue(const FixedPart& fixed, uint64_t position, const uint8_t* header, size_t header_bytes, std::string_view body);
   void send(uint64_t id, uint64_t position, const uint8_t* header, size_t header_bytes, std::string_view body);

@@ -44,6 +44,8 @@ class LegacyCallerLink final : public LegacyLink {
   bool may_read() const override { return !leaving_ && next_ - oldest_ < kMaxPipelined && out_.size() < max_outbound_bytes_; }
   void pump(FrameSink* sink) override;
   bool written() override;
+  void save_own(LegacyState* all) const override;
+  bool restore_own(LegacyState* all) override;
 
   bool on_command(FrameSink* sink, const RespCommand& command);
   bool on_get(FrameSink* sink, std::string_view json);

@@ -162,19 +162,24 @@ std::string_view LegacyLink::private_body(const Frame& frame) {
 bool LegacyLink::give_body(FrameSink* sink, FixedPart fixed, const uint8_t* header, size_t header_bytes, std::string_view body) {
   const std::string_view first = body.substr(0, kMaxFrameBodyBytes);
   if (first.size() < body.size()) {
-    Outgoing rest;
-    rest.id = rest.fixed.request_id = fixed.request_id;
-    rest.fixed.type = FrameType::kChunk;
-    rest.fixed.flags = fixed.type == FrameType::kResponse ? kFlagReply : uint8_t{0};
+    Outgoing& rest = begin_outgoing(fixed.request_id, fixed.type == FrameType::kResponse);
     rest.body = body;
     rest.sent_bytes = first.size();
     rest.allowance_bytes = kStreamWindowBytes - static_cast<uint32_t>(first.size());
     fixed.flags |= kFlagMore;
     fixed.value = static_cast<uint32_t>(body.size());
-    outgoing_.push_back(std::move(rest));
   }
   Frame frame = make_frame(fixed, header, header_bytes, first);
   return give(sink, frame) && (first.size() == body.size() || send_pieces(sink));
+}
+
+/// A body whose chunks belong to a request or a reply of that id.
+LegacyLink::Outgoing& LegacyLink::begin_outgoing(uint64_t id, bool is_reply) {
+  Outgoing& body = outgoing_.emplace_back();
+  body.id = body.fixed.request_id = id;
+  body.fixed.type = FrameType::kChunk;
+  body.fixed.flags = is_reply ? kFlagReply : uint8_t{0};
+  return body;
 }
 
 /// Sends of the bodies in pieces what there is credit for. False: the link is over.

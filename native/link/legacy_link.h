@@ -10,6 +10,7 @@
 
 #include "native/link/channel.h"
 #include "native/link/legacy_account.h"
+#include "native/link/legacy_state.h"
 #include "native/link/link.h"
 #include "native/link/out_queue.h"
 #include "native/link/turn_arena.h"
@@ -39,6 +40,15 @@ class LegacyLink : public Link {
   /// Bytes that were read before the peer was known to speak this protocol; read() begins with them.
   void begin_with(std::vector<uint8_t> bytes);
 
+  /// What another engine needs to go on with it beside partial() and queue(); between two turns (legacy_state.cc).
+  LegacyState save() const;
+  /// Bytes of messages that are not complete yet.
+  const std::vector<uint8_t>& partial() const { return partial_; }
+  /// Bytes that the kernel has not taken.
+  const OutQueue& queue() const { return out_; }
+  /// Continues a link that was handed over; for a new one. False: no link can be in that state.
+  bool restore(LegacyState all, std::string_view partial, std::string_view queue);
+
  protected:
   /// Cuts messages out of n bytes that live until the end of the turn. Returns how many it took; sets wanted_bytes_ to what it needs
   /// to go on, or ends the link with fail(). Stops early where may_read() says so.
@@ -53,6 +63,9 @@ class LegacyLink : public Link {
   virtual ReadResult out_of_room(const char* why) = 0;
   /// All was written. Returns false to end the link, with `reason`.
   virtual bool written() = 0;
+  /// Its kind's part of save() and restore().
+  virtual void save_own(LegacyState* all) const = 0;
+  virtual bool restore_own(LegacyState* all) = 0;
 
   /// The peer broke the protocol.
   void fail(std::string why) {
@@ -125,6 +138,7 @@ class LegacyLink : public Link {
   uint64_t held_bytes() const;
   void book();
   bool take_from(FrameSink* sink, const uint8_t* p, size_t n);
+  Outgoing& begin_outgoing(uint64_t id, bool is_reply);
   bool send_pieces(FrameSink* sink);
 
   std::unique_ptr<Channel> channel_;

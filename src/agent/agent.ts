@@ -268,6 +268,7 @@ export class Agent {
     const { failed } = this.#handoff;
     await this.#deciders.programs.stop();
     await this.#deciders.control.pause();
+    await this.#deciders.legacyDirectory.pause();
     if (failed !== this.#handoff.failed) {
       this.#goOn(); // the new process went away meanwhile
       return;
@@ -279,6 +280,7 @@ export class Agent {
       outbound: this.outboundRoutes.export(),
       inbound: services,
       publications,
+      registrations: this.#deciders.legacyDirectory.export(),
       registry: this.#registry.export(),
       handoffs: { done: this.#handoff.done, failed: this.#handoff.failed },
     };
@@ -288,6 +290,7 @@ export class Agent {
   /** Does again what stands still while a new process is offered everything. */
   #goOn(): void {
     this.#deciders.control.resume();
+    this.#deciders.legacyDirectory.resume();
     this.#deciders.programs.apply(this.#config.publish).catch(() => undefined); // fails only where the engine is closed
   }
 
@@ -309,10 +312,12 @@ export class Agent {
     if (state.registry !== undefined) this.#registry.adopt(state.registry);
     this.#deciders.outbound.adopt(state.outbound);
     this.#deciders.inbound.adopt(state.inbound, state.publications);
+    this.#deciders.legacyDirectory.adopt(state.registrations);
     const taken = await this.engine.takeOverReady();
 
     this.#listeners.adopt(taken.listeners);
     this.#offerFallback();
+    this.#deciders.legacyDirectory.confirm();
     await this.#deciders.inbound.confirm(new Set(taken.links));
     await this.#deciders.programs.apply(this.#config.publish);
     const { freezeUs, links, pending, parked } = taken;

@@ -3,6 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { z } from 'zod';
 import { MeshError, errorText } from '../base/errors.js';
+import { Gate } from '../base/gate.js';
 import { Status } from '../base/status.js';
 import type { Verdict } from '../native/engine-commands.js';
 import { emptyHeader, encodeHeader } from '../protocol/header.js';
@@ -28,9 +29,7 @@ const offer = z.object({
 
 /** Answers control requests. */
 export class Control {
-  readonly #running = new Set<Promise<Verdict>>();
-  #paused: Promise<void> | undefined;
-  #resume: () => void = () => undefined;
+  readonly #gate = new Gate();
 
   /** @param serves false: this agent's applications may fall back to others, so they serve nothing */
   constructor(
@@ -39,22 +38,17 @@ export class Control {
   ) {}
 
   /** The answer to one request of the app behind `link`; never rejects. */
-  async answer(link: number, method: string, body: Buffer): Promise<Verdict> {
-    while (this.#paused !== undefined) await this.#paused;
-    const answer = this.#answer(link, method, body);
-    this.#running.add(answer);
-    return answer.finally(() => this.#running.delete(answer));
+  answer(link: number, method: string, body: Buffer): Promise<Verdict> {
+    return this.#gate.pass(() => this.#answer(link, method, body));
   }
 
   /** Lets requests that come from now on wait until resume(); resolves when those under way are answered. */
-  async pause(): Promise<void> {
-    this.#paused ??= new Promise((resolve) => (this.#resume = resolve));
-    await Promise.all(this.#running);
+  pause(): Promise<void> {
+    return this.#gate.close();
   }
 
   resume(): void {
-    this.#paused = undefined;
-    this.#resume();
+    this.#gate.open();
   }
 
   async #answer(link: number, method: string, body: Buffer): Promise<Verdict> {

@@ -5,7 +5,9 @@ import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { MeshError, errorText } from '../base/errors.js';
+import { Gate } from '../base/gate.js';
 import { Status } from '../base/status.js';
+import type { RegistrationState } from '../handoff/agent-state.js';
 import type { EngineDirection, Verdict } from '../native/engine-commands.js';
 import { takesIn } from '../policy/endpoints-of.js';
 import type { Header } from '../protocol/header.js';
@@ -18,19 +20,30 @@ import type { Registration, Registry } from '../registry/registry.js';
 const renewedWithinMs = 15_000;
 /** How long the first list of a service may take to come. */
 const listTimeoutMs = 3_000;
+/** After how long the registry is asked again to keep what another process registered. */
+const keepAgainMs = 1_000;
 
 const text = z.string().min(1).max(512);
 const lookup = z.tuple([text, z.string().max(64)]).rest(z.unknown());
 const registration = z.tuple([text, text, z.string().max(64)]).rest(z.unknown());
 
 interface Registered {
-  readonly registering: Promise<Registration>;
+  readonly instance: Instance;
+  /** Undefined where it ended before the registry took it. */
+  readonly registering: Promise<Registration | undefined>;
   timer: NodeJS.Timeout;
+  /** When it ends unless it is renewed, on the clock of `performance.now()`. */
+  endsAtMs: number;
 }
 
 /** See the file's head. */
 export class LegacyDirectory {
   readonly #registered = new Map<string, Registered>();
+  /** Closed while a handoff is under way. */
+  readonly #changes = new Gate();
+  #pausedAtMs: number | undefined;
+  /** Of the process before this one, until confirm(). */
+  #adopted: readonly RegistrationState[] = [];
 
   constructor(
     private readonly registry: Registry,
@@ -57,6 +70,45 @@ export class LegacyDirectory {
     }
   }
 
+  /** Lets changes that come from now on wait until resume(), and all registrations stand; resolves when none is under way. */
+  async pause(): Promise<void> {
+    await this.#changes.close();
+    this.#pausedAtMs = performance.now();
+    for (const { timer } of this.#registered.values()) clearTimeout(timer);
+  }
+
+  /** The time since pause() counts for nobody. */
+  resume(): void {
+    const pausedAtMs = this.#pausedAtMs;
+    this.#pausedAtMs = undefined;
+    if (pausedAtMs !== undefined) {
+      for (const known of this.#registered.values()) this.#setEnd(known, known.endsAtMs - pausedAtMs);
+    }
+    this.#changes.open();
+  }
+
+  /** What a successor needs to go on with the registrations; after pause(). */
+  export(): RegistrationState[] {
+    const nowMs = this.#pausedAtMs ?? performance.now();
+    return [...this.#registered.values()].map(({ instance, endsAtMs }) => ({
+      instance,
+      leftMs: Math.max(0, Math.ceil(endsAtMs - nowMs)),
+    }));
+  }
+
+  /** Takes note of the registrations of another process, which keeps them until confirm(); changes wait until then. */
+  adopt(registrations: readonly RegistrationState[]): void {
+    this.#adopted = registrations;
+    void this.#changes.close();
+  }
+
+  /** The other process is gone: keeps its registrations from now on. */
+  confirm(): void {
+    for (const { instance, leftMs } of this.#adopted) this.#add(instance, this.#keep(instance), leftMs);
+    this.#adopted = [];
+    this.#changes.open();
+  }
+
   /** Takes everything that was registered here out of the registry. */
   async close(): Promise<void> {
     await Promise.all([...this.#registered.keys()].map((id) => this.#remove(id)));
@@ -68,10 +120,10 @@ export class LegacyDirectory {
         return this.#getService(body);
       case 'registerService':
         this.#checkMayRegister(direction);
-        return this.#register(body);
+        return this.#changes.pass(() => this.#register(body));
       case 'unregisterService':
         this.#checkMayRegister(direction);
-        return this.#remove(instanceOf(body).id).then(() => true);
+        return this.#changes.pass(() => this.#remove(instanceOf(body).id)).then(() => true);
       default:
         throw new MeshError(
           'UNIMPLEMENTED',
@@ -127,7 +179,7 @@ export class LegacyDirectory {
     const instance = instanceOf(body);
     const known = this.#registered.get(instance.id);
     if (known !== undefined) {
-      known.timer.refresh();
+      this.#setEnd(known, renewedWithinMs);
       await known.registering;
       return true;
     }
@@ -138,16 +190,48 @@ export class LegacyDirectory {
       );
     }
     const registering = this.registry.register(instance);
-    const timer = setTimeout(() => void this.#remove(instance.id), renewedWithinMs).unref();
-    this.#registered.set(instance.id, { registering, timer });
+    const added = this.#add(instance, registering, renewedWithinMs);
     try {
       await registering;
     } catch (error) {
-      clearTimeout(timer);
+      clearTimeout(added.timer);
       this.#registered.delete(instance.id);
       throw error;
     }
     return true;
+  }
+
+  #add(instance: Instance, registering: Registered['registering'], leftMs: number): Registered {
+    const endsAtMs = performance.now() + leftMs;
+    const added: Registered = { instance, registering, timer: this.#endIn(instance.id, leftMs), endsAtMs };
+    this.#registered.set(instance.id, added);
+    return added;
+  }
+
+  #setEnd(known: Registered, leftMs: number): void {
+    clearTimeout(known.timer);
+    known.timer = this.#endIn(known.instance.id, leftMs);
+    known.endsAtMs = performance.now() + leftMs;
+  }
+
+  #endIn(id: string, leftMs: number): NodeJS.Timeout {
+    return setTimeout(() => void this.#remove(id), leftMs).unref();
+  }
+
+  /** Goes on with an instance that stands in the registry already. */
+  async #keep(instance: Instance): Promise<Registration | undefined> {
+    for (;;) {
+      try {
+        return await this.registry.register(instance);
+      } catch (error) {
+        this.onTrouble(
+          `could not renew the lease of an old server of ${instance.service}; it is tried again`,
+          error,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, keepAgainMs).unref());
+      if (!this.#registered.has(instance.id)) return undefined;
+    }
   }
 
   async #remove(id: string): Promise<void> {
@@ -156,7 +240,7 @@ export class LegacyDirectory {
     this.#registered.delete(id);
     clearTimeout(known.timer);
     try {
-      await (await known.registering).deregister();
+      await (await known.registering)?.deregister();
     } catch (error) {
       this.onTrouble('could not take an old server out of the registry', error);
     }

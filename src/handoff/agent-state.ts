@@ -1,5 +1,5 @@
 // What the TypeScript of one agent tells its successor before the engines hand over: the services that are in use, with the numbers that the
-// engine knows their clusters and instances by, what the apps have published, and what the registry's lists are. JSON in the engine's offer; it comes from a process of
+// engine knows their clusters and instances by, what the apps have published and old servers registered, and what the registry's lists are. JSON in the engine's offer; it comes from a process of
 // the same user, and of perhaps another version, so it is checked like any other input.
 import { Buffer } from 'node:buffer';
 import { z } from 'zod';
@@ -39,6 +39,7 @@ const publication = z.object({
   weight: number,
   instance: instanceIn.nullable(),
 });
+const registration = z.object({ instance: instanceIn, leftMs: number });
 const listening = z.object({ host: z.string(), port: number, actualPort: number });
 const agentState = z.object({
   format: z.literal(format),
@@ -51,6 +52,7 @@ const agentState = z.object({
   outbound: z.array(service),
   inbound: z.array(service),
   publications: z.array(publication),
+  registrations: z.array(registration).default([]),
   /** Absent where the registry has nothing to tell. */
   registry: registryState.optional(),
   handoffs: z.object({ done: number, failed: number }).default({ done: 0, failed: 0 }),
@@ -60,6 +62,8 @@ const agentState = z.object({
 export type ServiceState = z.infer<typeof service>;
 /** What an app or a program has published; `instance` as it stands in the registry. */
 export type PublicationState = z.infer<typeof publication>;
+/** What an old server has registered, and how long that stands unless it is renewed. */
+export type RegistrationState = z.infer<typeof registration>;
 /** See the file's head. */
 export type AgentState = Omit<z.infer<typeof agentState>, 'format'>;
 

@@ -18,6 +18,10 @@ export class OldServer {
   mostAtOnce = 0;
   /** Takes connections and answers nothing, as a process that hangs. */
   silent = false;
+  /** Writes each answer in two pieces, a moment apart. */
+  inPieces = false;
+  /** Connections so far. */
+  accepted = 0;
 
   private constructor(
     private readonly server: Server,
@@ -53,6 +57,7 @@ export class OldServer {
 
   #serve(socket: Socket): void {
     this.connections.add(socket);
+    this.accepted += 1;
     let bytes = Buffer.alloc(0);
     let underWay = 0;
     socket.on('close', () => this.connections.delete(socket));
@@ -79,7 +84,10 @@ export class OldServer {
         void Promise.resolve(this.handle(request)).then((answer) => {
           underWay -= 1;
           const json = JSON.stringify(answer);
-          socket.write(`$${Buffer.byteLength(json)}\r\n${json}\r\n`);
+          const reply = Buffer.from(`$${Buffer.byteLength(json)}\r\n${json}\r\n`);
+          const first = this.inPieces ? reply.length - 7 : reply.length;
+          socket.write(reply.subarray(0, first));
+          if (first < reply.length) setImmediate(() => socket.write(reply.subarray(first)));
         });
       }
     });

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,6 +20,7 @@ namespace ringside::testing {
 struct Handover {
   HandClock clock;
   EngineOptions new_options;
+  std::function<void(EngineBox&)> serve_also = [](EngineBox&) {};  // what a test serves beside it, in either engine
   std::unique_ptr<EngineBox> old_one;
   std::unique_ptr<EngineBox> new_one;
   Wire caller;
@@ -43,6 +45,7 @@ struct Handover {
   std::string path() const { return old_one->path() + "-takeover/agent.sock"; }
   void serve(EngineBox& box, const std::string& service = "s") {
     box.apply(set_cluster(1, {local_endpoint(200, old_one->link_of("server"))}, service), set_service(service), set_flow(service, 1));
+    serve_also(box);
   }
   template <typename Condition>
   void until(Condition condition) {
