@@ -1,4 +1,4 @@
-// The network between two agents fails in every way that we can make it fail: cut, blackhole, half-open, reset, delay. Deadlines fire meanwhile,
+// The network between two agents fails in every way that we can make it fail: cut, blackhole, half-open, reset, delay, loss. Deadlines fire meanwhile,
 // a silent host is found by keep-alive pings or TCP_USER_TIMEOUT, attempts to reach it again are few however many calls ask for it, calls
 // that stay on this side go on, and all comes back by itself. Skipped aloud where no network namespace may be made.
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -45,6 +45,7 @@ describe.skipIf(typeof made === 'string')('the network between two agents', () =
   });
   afterEach(async () => {
     network.mend();
+    await network.fast();
     await mesh.close();
   });
 
@@ -75,12 +76,16 @@ describe.skipIf(typeof made === 'string')('the network between two agents', () =
     }
   }
 
+  function expectTruthOf(prefix: string, summary: LoadSummary): void {
+    const ran = server.ran().filter((id) => id.startsWith(prefix));
+    expectTruth(summary, [{ ran: () => ran }]);
+  }
+
   async function endsTruthfully(): Promise<LoadSummary> {
     const [summary, beside] = [await client.endLoad('far-'), await client.endLoad('near-')];
     await mesh.reachable(client, 'ledger');
     await near.quiet();
-    const ran = server.ran();
-    expectTruth(summary, [{ ran: () => ran.filter((id) => id.startsWith('far-')) }]);
+    expectTruthOf('far-', summary);
     expect(failuresOf(beside)).toEqual({});
     for (const { status } of summary.failures) expect(['UNAVAILABLE', 'DEADLINE_EXCEEDED']).toContain(status);
     return summary;
@@ -141,17 +146,47 @@ describe.skipIf(typeof made === 'string')('the network between two agents', () =
     expect(lost.length).toBeLessThan(500);
   });
 
-  it('delay: calls take longer, and no link is lost for it', async (context) => {
-    const problem = network.delay(100);
-    if (problem !== undefined) {
-      console.warn(`SKIPPED: a delayed network: ${problem}`);
+  it.for([
+    ['delay: 100 ms, give or take 50, each way', { delayMs: 100, jitterMs: 50, lostPercent: 0 }],
+    ['delay with packets that get lost', { delayMs: 30, jitterMs: 10, lostPercent: 2 }],
+  ] as const)(
+    '%s: only deadlines that are too short fire, and no link is lost for it',
+    async ([, slowness], context) => {
+      const slowLoad = { ...load, service: 'ledger' };
+      const patient = { ...slowLoad, prefix: 'patient-', callOptions: { timeoutMs: 20_000 } };
+      // Less than the way there and back takes.
+      const hurried = { ...slowLoad, prefix: 'hurried-', callOptions: { timeoutMs: 30 } };
+      const lines = near.log.length;
+      const { connects } = await near.counters();
+      const problem = await network.slow(slowness);
+      if (problem !== undefined) {
+        console.warn(`SKIPPED: a slow network: ${problem}`);
+        await endsTruthfully();
+        context.skip();
+      }
+      await client.startLoad(patient);
+      await client.startLoad(hurried);
+      const { ok } = await client.loadSoFar('far-');
+      await client.reached('far-', ok + 20);
+      await client.reached('patient-', 200);
+      await until('deadlines to fire', async () => {
+        const { failures: late } = await client.loadSoFar('hurried-');
+        return late.length > 50;
+      });
+      const late = await client.endLoad('hurried-');
+      expect(late.ok).toBe(0);
+      for (const { status } of late.failures) expect(status).toBe('DEADLINE_EXCEEDED');
+      expect(late.failures.some(({ mayHaveRun }) => mayHaveRun)).toBe(true);
+
+      await network.fast();
+      await comesBack();
+      const inTime = await client.endLoad('patient-');
+      expect(failuresOf(inTime)).toEqual({});
+      expect((await near.counters())['connects']).toBe(connects);
+      for (const agent of [near, far])
+        expect(agent.log.filter(({ msg }) => msg === 'link closed')).toEqual([]);
+      expect(near.log.slice(lines).filter(({ msg }) => msg.startsWith('another agent'))).toEqual([]);
       await endsTruthfully();
-      context.skip();
-    }
-    const lines = near.log.length;
-    await comesBack();
-    expect(near.log.slice(lines).filter(({ msg }) => msg === 'link closed')).toEqual([]);
-    network.delay(0);
-    await endsTruthfully();
-  });
+    },
+  );
 });

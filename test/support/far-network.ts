@@ -1,12 +1,24 @@
 // A network of its own for one side of a mesh: a namespace that is joined to the machine's by a pair of virtual Ethernet devices, and
 // that can be cut off in different ways. Needs root, iproute2 and a kernel that lets it; where it does not, it says why.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { inTime } from './until.js';
 
 const namespace = `ringside-${process.pid}`;
 const outer = `rs${process.pid % 100_000}a`;
 const inner = `rs${process.pid % 100_000}b`;
+const slow = `rs${process.pid % 100_000}s`;
 /** Addresses of a range for tests of networks (RFC 2544). */
 const near = '198.18.77.1';
+const slowPath = fileURLToPath(new URL('slow-path.py', import.meta.url));
+
+/** How long a packet takes in each direction, give or take, and how many get lost. */
+export interface Slowness {
+  delayMs: number;
+  jitterMs: number;
+  lostPercent: number;
+}
 
 function run(command: string): string | undefined {
   const [program, ...args] = command.split(' ') as [string, ...string[]];
@@ -27,6 +39,7 @@ export class FarNetwork {
   readonly host = '198.18.77.2';
   /** Runs a process over there. */
   readonly through: [string, ...string[]] = ['ip', 'netns', 'exec', namespace];
+  #slowPath: SlowPath | undefined;
 
   /** @returns the network, or why there is none */
   static make(): FarNetwork | string {
@@ -71,8 +84,66 @@ export class FarNetwork {
   reset(): string | undefined {
     return run(`ss -K dst ${this.host}`);
   }
-  /** Delays what this side sends. @returns why that is not possible here; undefined if it is */
-  delay(ms: number): string | undefined {
-    return run(`tc qdisc replace dev ${outer} root netem delay ${ms}ms`);
+  /**
+   * Makes it slow in both directions, with the kernel's netem or, where that is missing, by way of a process that holds each packet.
+   * @returns why neither is possible here; undefined if it is
+   */
+  async slow({ delayMs, jitterMs, lostPercent }: Slowness): Promise<string | undefined> {
+    const netem = `root netem delay ${delayMs}ms ${jitterMs}ms loss ${lostPercent}%`;
+    const missing =
+      run(`tc qdisc replace dev ${outer} ${netem}`) ??
+      run(`tc -n ${namespace} qdisc replace dev ${inner} ${netem}`);
+    if (missing === undefined) return undefined;
+    run(`tc qdisc del dev ${outer} root`);
+    const path = await SlowPath.start({ delayMs, jitterMs, lostPercent });
+    if (typeof path === 'string') return `${missing}; ${path}`;
+    this.#slowPath = path;
+    must(
+      `ip link set ${slow} up`,
+      `ip -n ${namespace} link set ${slow} up`,
+      `ip -n ${namespace} route replace ${near}/32 dev ${slow} src ${this.host}`,
+      `ip route replace ${this.host}/32 dev ${slow} src ${near}`,
+    );
+    return undefined;
+  }
+  /** Ends the slowness; what was on its way is lost. */
+  async fast(): Promise<void> {
+    run(`tc qdisc del dev ${outer} root`);
+    run(`tc -n ${namespace} qdisc del dev ${inner} root`);
+    await this.#slowPath?.end();
+    this.#slowPath = undefined;
+  }
+}
+
+/** slow-path.py between the two sides; its devices and the routes over them end with it. */
+class SlowPath {
+  readonly #ended: Promise<unknown>;
+
+  private constructor(private readonly child: ChildProcess) {
+    this.#ended = new Promise((resolve) => child.once('close', resolve));
+  }
+
+  /** @returns the path, or why there is none */
+  static async start({ delayMs, jitterMs, lostPercent }: Slowness): Promise<SlowPath | string> {
+    const args = [slowPath, slow, `/run/netns/${namespace}`, delayMs, jitterMs, lostPercent].map(String);
+    const child = spawn('python3', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    let [said, complained] = ['', ''];
+    child.stderr.on('data', (bytes: Buffer) => (complained += bytes.toString()));
+    const ready = new Promise<boolean>((resolve) => {
+      child.stdout.on('data', (bytes: Buffer) => {
+        said += bytes.toString();
+        if (said === 'ready\n') resolve(true);
+      });
+      child.once('error', (error) => (complained += String(error)));
+      child.once('close', () => resolve(false));
+    });
+    const path = new SlowPath(child);
+    return (await inTime('the slow path', ready)) ? path : `${slowPath}: ${complained.trim()}`;
+  }
+
+  async end(): Promise<void> {
+    // It ends with its input, and so with this process whatever becomes of that.
+    this.child.stdin?.end();
+    await inTime('the end of the slow path', this.#ended);
   }
 }

@@ -24,21 +24,17 @@ EngineOptions build(uint32_t oldest, uint32_t newest) {
   return options;
 }
 
-TEST(HandoffVersions, ANewerBuildReadsTheVersionBefore) {
-  Handover world("s", build(1, 1));
-  world.new_options = build(1, 2);
+void expect_taken_over(const EngineOptions& old_one, const EngineOptions& new_one) {
+  Handover world("s", old_one);
+  world.new_options = new_one;
   world.take_over();
   world.call(1);
   world.at(world.server);
 }
 
-TEST(HandoffVersions, ADowngradeIsServedInTheVersionBefore) {
-  Handover world("s", build(1, 2));
-  world.new_options = build(1, 1);
-  world.take_over();
-  world.call(1);
-  world.at(world.server);
-}
+TEST(HandoffVersions, ANewerBuildReadsTheVersionBefore) { expect_taken_over(build(1, 1), build(1, 2)); }
+
+TEST(HandoffVersions, ADowngradeIsServedInTheVersionBefore) { expect_taken_over(build(1, 2), build(1, 1)); }
 
 TEST(HandoffVersions, WhatNoneOfBothKnowsIsRefusedInWords) {
   const struct {
