@@ -273,7 +273,6 @@ class Engine final : public FrameSink, public InstanceHooks {
   Result<Unit> import_listener(const ListenerState& state, DescriptorStore* descriptors);
   Result<Unit> import_link(MovedLink& moved, DescriptorStore* descriptors);
   void adopt_upstream(Link* link, const std::string& address);
-  Result<Unit> poll_imported(Link* link);
   void import_accounts(const EngineState& state);
   Result<Unit> import_pendings(const EngineState& state);
   void resume_parked(const ParkedState& parked);

@@ -122,12 +122,15 @@ EngineState Engine::export_state() {
   for (const Listener& listener : listeners_) {
     if (listener.live) state.listeners.push_back({listener.id, listener.kind, listener.role});
   }
+  state.links.reserve(live_links_);
   for (const LinkSlot& slot : links_) {
     state.link_generation = std::max(state.link_generation, slot.generation);
     // A refused one only waits to be told so; this process does that with its last breath.
     if (slot.link && slot.link->state != LinkState::kClosing) state.links.push_back(export_link(*slot.link));
   }
   std::unordered_map<const Flow*, uint32_t> flow_places;
+  state.flows.reserve(flows_.size());
+  flow_places.reserve(flows_.size());
   flows_.for_each([&](const Flow& flow) {
     state.flows.push_back(state_of(flow, flows_.detail(flow)));
     flow_places.emplace(&flow, static_cast<uint32_t>(state.flows.size()));

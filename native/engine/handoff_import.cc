@@ -44,6 +44,8 @@ bool restore(BodyStream* stream, const std::vector<StreamedBodyState>& state) {
 Result<Unit> Engine::import_state(EngineState& state, DescriptorStore* descriptors) {
   now_ns_ = clock_->now_ns();
   if (live_links_ > 0 || pending_.size() > 0) return Error{Code::kFailedPrecondition, "this engine serves already"};
+  epoll_ = std::move(descriptors->poller);
+  if (!poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kWake))) return exhausted("cannot poll what was handed over");
   for (const ListenerState& listener : state.listeners) {
     if (Result<Unit> done = import_listener(listener, descriptors); !done) return done;
   }
@@ -138,7 +140,7 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   link->miss_tokens = options_.upcalls_per_second_per_link;
   link->miss_tokens_at_ns = now_ns_;
   if (!moved.upstream.empty()) adopt_upstream(link.get(), moved.upstream);
-  if (Result<Unit> polled = poll_imported(link.get()); !polled) return polled;
+  update_writable(link.get());
   if (moved.timer_ns > 0) timers_.set(&link->timer, now_ns_ + duration(moved.timer_ns));
   count_in(*link);
   links_[handle.slot].generation = handle.generation;
@@ -160,20 +162,6 @@ void Engine::adopt_upstream(Link* link, const std::string& address) {
   }
   link->drain_then_close = true;
   link->reason = slot == UINT32_MAX ? "no instance is left behind this address" : "there are more links to this address than may be now";
-}
-
-Result<Unit> Engine::poll_imported(Link* link) {
-  uint32_t events = EPOLLIN | EPOLLRDHUP | EPOLLET;
-  if (link->kind != LinkKind::kShm) {
-    link->writable_armed = link->wants_writable() || link->state == LinkState::kConnecting;
-    if (link->writable_armed) events |= EPOLLOUT;
-  }
-  const uint64_t handle = link->handle.pack();
-  if (!poll_add(link->socket_fd(), events, poll_data(PollTag::kSocket, handle))) return exhausted("cannot poll a link");
-  if (link->doorbell_fd() >= 0 && !poll_add(link->doorbell_fd(), EPOLLIN | EPOLLET, poll_data(PollTag::kDoorbell, handle))) {
-    return exhausted("cannot poll a doorbell");
-  }
-  return Unit{};
 }
 
 /// Counts go on where they were; what this process has no flow or instance for is left out.

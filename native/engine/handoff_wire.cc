@@ -1,6 +1,7 @@
 #include "native/engine/handoff_wire.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "native/base/errno_text.h"
 #include "native/codec/protobuf_fields.h"
 #include "native/engine/clock.h"
+#include "native/engine/poll_tag.h"
 
 namespace ringside {
 
@@ -126,9 +128,27 @@ Result<Unit> DescriptorStore::take(const HandoffMessage& message, ReceivedFds* f
       moved.eventfd = std::move(fds->fds[next++]);
       moved.pipe_write = std::move(fds->fds[next++]);
     }
-    links[parcel.link] = std::move(moved);
+    if (Result<Unit> added = add_link(parcel.link, std::move(moved)); !added) return added;
   }
   if (next != fds->count) return Error{Code::kInvalidArgument, "more descriptors came than were named"};
+  return Unit{};
+}
+
+UniqueFd DescriptorStore::make_poller() { return UniqueFd(::epoll_create1(EPOLL_CLOEXEC)); }
+
+Result<Unit> DescriptorStore::add_link(uint64_t handle, MovedDescriptors moved) {
+  if (handle != poll_rest(handle)) return Error{Code::kInvalidArgument, "what was handed over is no link's handle"};
+  const int socket = moved.socket.get();
+  const int doorbell = moved.eventfd.get();
+  if (!links.emplace(handle, std::move(moved)).second) return Error{Code::kInvalidArgument, "descriptors of one link came twice"};
+  const auto poll = [&](int fd, uint32_t events, PollTag tag) {
+    epoll_event event{};
+    event.events = events | EPOLLET;
+    event.data.u64 = poll_data(tag, handle);
+    return ::epoll_ctl(poller.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+  };
+  if (!poll(socket, EPOLLIN | EPOLLRDHUP, PollTag::kSocket)) return system_error("cannot poll a link");
+  if (doorbell >= 0 && !poll(doorbell, EPOLLIN, PollTag::kDoorbell)) return system_error("cannot poll a doorbell");
   return Unit{};
 }
 

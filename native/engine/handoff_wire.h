@@ -86,13 +86,21 @@ struct MovedDescriptors {
   UniqueFd pipe_write;
 };
 
-/// All that arrived, by packed link handle and by listener id.
+/// All that arrived, by packed link handle and by listener id. What belongs to links is polled from its arrival on, because that is most of the work
+/// that an engine has with a moved link, and the other one still serves meanwhile. Nobody waits on that poller before the commit, so nothing that it
+/// has to tell is lost.
 struct DescriptorStore {
   std::unordered_map<uint64_t, MovedDescriptors> links;
   std::unordered_map<uint32_t, UniqueFd> listeners;
+  UniqueFd poller = make_poller();
 
   /// Takes what came with a kDescriptors message.
   Result<Unit> take(const HandoffMessage& message, ReceivedFds* fds);
+  /// Takes what belongs to one link, under its packed handle.
+  Result<Unit> add_link(uint64_t handle, MovedDescriptors moved);
+
+ private:
+  static UniqueFd make_poller();
 };
 
 }  // namespace ringside

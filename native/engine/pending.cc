@@ -62,13 +62,16 @@ bool PendingTable::restore(uint32_t slot, uint32_t generation, Handle downstream
   if (slot >= slots_.size() || slots_[slot].live) return false;
   slots_[slot].generation = generation;
   enter(slot, downstream, downstream_id, down);
+  restored_.resize(slots_.size());
+  restored_[slot] = true;
   return true;
 }
 
 void PendingTable::restored(uint32_t generation) {
   highest_generation_ = std::max(highest_generation_, generation);
   lowest_generation_ = generation == UINT32_MAX ? 1 : generation + 1;
-  std::erase_if(free_, [this](uint32_t slot) { return slots_[slot].live; });
+  if (!restored_.empty()) std::erase_if(free_, [this](uint32_t slot) { return restored_[slot]; });
+  restored_ = {};
 }
 
 void PendingTable::attach_upstream(uint32_t slot, Handle upstream, PendingList* up) {

@@ -94,6 +94,7 @@ class PendingTable {
 
   std::vector<Pending> slots_;
   std::vector<uint32_t> free_;
+  std::vector<bool> restored_;  // slots taken since the last restored(): looked at instead of the slots themselves, most of which lie cold
   std::vector<uint32_t> index_;  // open addressing by (link, id as the sender chose it)
   uint64_t index_mask_;
   uint64_t seed_;

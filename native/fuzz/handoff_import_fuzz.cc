@@ -46,14 +46,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Engine engine(options, &clock, &mailbox, [] {});
   DescriptorStore descriptors;
   for (const MovedLink& link : state.links) {
-    MovedDescriptors& fds = descriptors.links[link.handle];
+    MovedDescriptors fds;
     fds.socket = a_socket();
-    if (link.kind != LinkKind::kShm || fds.segment.valid()) continue;
-    if (Result<Segment> segment = Segment::create(kMinRingBytes)) fds.segment = segment.take();
-    if (Result<AgentDoorbells> bells = AgentDoorbells::create()) {
-      fds.eventfd = std::move(bells.value().eventfd);
-      fds.pipe_write = std::move(bells.value().pipe_write);
+    if (link.kind == LinkKind::kShm) {
+      if (Result<Segment> segment = Segment::create(kMinRingBytes)) fds.segment = segment.take();
+      if (Result<AgentDoorbells> bells = AgentDoorbells::create()) {
+        fds.eventfd = std::move(bells.value().eventfd);
+        fds.pipe_write = std::move(bells.value().pipe_write);
+      }
     }
+    // Two links with one handle are refused here already: then the second has no descriptors of its own.
+    static_cast<void>(descriptors.add_link(link.handle, std::move(fds)));
   }
   for (const ListenerState& listener : state.listeners) descriptors.listeners[listener.id] = a_socket();
   if (!engine.import_state(state, &descriptors)) return 0;
