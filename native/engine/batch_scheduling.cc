@@ -62,7 +62,13 @@ bool BatchScheduling::review(int64_t now_ns) {
   RunQueueTimes times;
   if (!read_times(&times)) return false;
   const bool after = decision_.observe(now_ns, times);
-  return after != before && set_class(after ? SCHED_BATCH : SCHED_OTHER);
+  if (after == before) return false;
+  return urgent_ || set_class(after ? SCHED_BATCH : SCHED_OTHER);
+}
+
+void BatchScheduling::enter_urgency(bool urgent) {
+  urgent_ = urgent;
+  set_class(!urgent && decision_.batch() ? SCHED_BATCH : SCHED_OTHER);
 }
 
 bool BatchScheduling::read_times(RunQueueTimes* times) const {

@@ -45,14 +45,20 @@ class BatchScheduling {
   /// After each turn. Reads the times when a window is over. Returns whether the class changed.
   bool after_turn(int64_t now_ns) { return now_ns >= next_ns_ && review(now_ns); }
   bool batch() const { return decision_.batch(); }
+  /// While `urgent`, the thread has the normal class whatever was decided: everybody waits for it, so it shall not wait itself.
+  void set_urgent(bool urgent) {
+    if (urgent != urgent_ && next_ns_ != INT64_MAX) enter_urgency(urgent);
+  }
 
  private:
   bool review(int64_t now_ns);
   bool read_times(RunQueueTimes* times) const;
+  void enter_urgency(bool urgent);
 
   BatchDecision decision_;
   UniqueFd schedstat_;
   int64_t next_ns_ = INT64_MAX;  // until started
+  bool urgent_ = false;
 };
 
 }  // namespace ringside

@@ -97,6 +97,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   const EngineOptions& options() const { return options_; }
   const EngineCounters& counters() const { return counters_; }
   /// Counts a change of the thread's scheduling class.
+  /// Whether this engine is about to take over from another one, which perhaps stands still for it.
+  bool is_taking_over() const { return taker_ != nullptr; }
   void count_scheduling(bool batch) { batch ? counters_.batch_begun++ : counters_.batch_ended++; }
 
   /// What another engine needs to go on with everything; between two turns. Changes nothing.

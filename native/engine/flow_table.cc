@@ -25,7 +25,7 @@ uint32_t FlowTable::Index::find(uint32_t hash, Same same) const {
 
 void FlowTable::Index::insert(uint32_t hash, uint32_t index) {
   if (++used * size_t{2} > buckets.size()) {
-    const std::vector<Bucket> before = std::exchange(buckets, {});
+    const auto before = std::exchange(buckets, {});
     init(before.size());
     for (const Bucket& bucket : before) {
       if (bucket.index != kFree) place(bucket.hash, bucket.index);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "native/base/bytes.h"
+#include "native/base/huge_pages.h"
 #include "native/base/status.h"
 #include "native/codec/mesh_header.h"
 #include "native/engine/inline_key.h"
@@ -159,7 +160,7 @@ class FlowTable {
   };
   static constexpr uint32_t kFree = UINT32_MAX;
   struct Index {
-    std::vector<Bucket> buckets;
+    std::vector<Bucket, HugePageAllocator<Bucket>> buckets;
     uint32_t mask = 0;
     uint32_t used = 0;
     void init(size_t entries);
@@ -182,7 +183,7 @@ class FlowTable {
   uint32_t max_flows_;
   uint64_t seed_;
   std::vector<Service> services_;
-  std::vector<Flow> flows_;
+  std::vector<Flow, HugePageAllocator<Flow>> flows_;
   std::vector<FlowDetail> details_;  // under the slots of flows_
   std::vector<uint32_t> free_services_;
   std::vector<uint32_t> free_flows_;

@@ -29,6 +29,7 @@ void Worker::run() {
   while (!stopping_.load(std::memory_order_acquire)) {
     engine_.turn(-1);
     if (scheduling.after_turn(engine_.now_ns())) engine_.count_scheduling(scheduling.batch());
+    scheduling.set_urgent(engine_.is_taking_over());
     if (!inbox_filled_.load(std::memory_order_acquire)) continue;
     std::vector<Command> commands;
     {

@@ -77,12 +77,26 @@ TEST(BatchScheduling, ChangesTheCallingThreadOnly) {
   EXPECT_EQ(sched_getscheduler(0), before);
 }
 
+TEST(BatchScheduling, AnUrgentThreadWaitsForNobody) {
+  std::thread([] {
+    BatchScheduling scheduling;
+    if (!scheduling.start(0)) GTEST_SKIP() << "this kernel tells no waiting times, or forbids the class";
+    scheduling.set_urgent(true);
+    EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
+    scheduling.after_turn(kSecond);
+    EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
+    scheduling.set_urgent(false);
+    EXPECT_EQ(sched_getscheduler(0), scheduling.batch() ? SCHED_BATCH : SCHED_OTHER);
+  }).join();
+}
+
 TEST(BatchScheduling, LeavesAClassAloneThatSomebodyElseChose) {
   std::thread([] {
     const sched_param param{};
     ASSERT_EQ(sched_setscheduler(0, SCHED_IDLE, &param), 0);
     BatchScheduling scheduling;
     EXPECT_FALSE(scheduling.start(0));
+    scheduling.set_urgent(true);
     EXPECT_FALSE(scheduling.after_turn(10 * kSecond));
     EXPECT_EQ(sched_getscheduler(0), SCHED_IDLE);
   }).join();
