@@ -5,6 +5,7 @@
  */
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
+import { LogOutput } from './log-output.js';
 
 export type { Logger } from 'pino';
 
@@ -30,13 +31,6 @@ export function createLogger({ level, name, destination }: LoggerOptions): Logge
   );
   return pino(
     { level, name, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths, censor: '(redacted)' } },
-    destination ?? standardOutput(),
+    destination ?? new LogOutput(1, MAX_WAITING_BYTES),
   );
-}
-
-function standardOutput(): DestinationStream {
-  const stream = pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES });
-  // A disk that is full ends nobody: lines wait, and are written with the first one that can be.
-  stream.on('error', () => undefined);
-  return stream;
 }

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { createLogger } from '../../src/observe/logger.js';
@@ -43,6 +44,34 @@ describe('the log', () => {
     logger.level = 'debug';
     logger.debug('loud');
     expect(lines).toHaveLength(1);
+  });
+
+  it('ends nobody and holds up nobody where the disk is full', () => {
+    const url = (path: string) => new URL(path, import.meta.url).href;
+    const script = `import { createLogger } from '${url('../../src/observe/logger.ts')}';
+      import { setTimeout as pause } from 'node:timers/promises';
+      const logger = createLogger({ level: 'info', name: 'x' });
+      for (let i = 0; i < 5; i++) {
+        logger.info('x'.repeat(2_000_000));
+        await pause(10);
+      }
+      process.stderr.write('at the end');
+      process.exit(4);`;
+    const full = openSync('/dev/full', 'w');
+    try {
+      const { status, stderr } = spawnSync(
+        process.execPath,
+        ['--import', url('../registry/ts-loader.mjs'), '--input-type=module', '-e', script],
+        {
+          encoding: 'utf8',
+          stdio: ['ignore', full, 'pipe'],
+          cwd: fileURLToPath(new URL('.', import.meta.url)),
+        },
+      );
+      expect({ status, stderr }).toEqual({ status: 4, stderr: 'at the end' });
+    } finally {
+      closeSync(full);
+    }
   });
 
   it('is complete on standard output when the process ends at once', () => {

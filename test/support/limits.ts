@@ -14,6 +14,12 @@ export function leaveDescriptors(pid: number, free: number): () => void {
   return lower(pid, 'nofile', 'Max open files', limit);
 }
 
+/** Leaves a process room for `freeBytes` more of address space. @returns gives the old limit back */
+export function leaveMemory(pid: number, freeBytes: number): () => void {
+  const kilobytes = /^VmSize:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return lower(pid, 'as', 'Max address space', Number(kilobytes) * 1024 + freeBytes);
+}
+
 /** Refuses a process to make files longer than `bytes`, also in memory. @returns gives the old limit back */
 export function refuseFilesOver(pid: number, bytes: number): () => void {
   return lower(pid, 'fsize', 'Max file size', bytes);
