@@ -1,4 +1,5 @@
 // The examples for Kubernetes and systemd hold what they promise: configurations that are valid, times that fit each other, paths that are mounted.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -20,7 +21,7 @@ interface Container {
   command: string[];
   restartPolicy?: string;
   ports: { name: string; containerPort: number }[];
-  volumeMounts: { name: string; mountPath: string }[];
+  volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[];
   startupProbe: Probe;
   livenessProbe: Probe;
   readinessProbe: Probe;
@@ -75,10 +76,21 @@ describe('examples/kubernetes', () => {
     expect(mountsOf(app)).toEqual([dirname(agent.socket.path)]);
     for (const path of [ops.directory, dirname(agent.socket.path), '/etc/ringside', '/etc/ringside-token'])
       expect(mountsOf(sidecar)).toContain(path);
-    expect(agent.takeover.path.startsWith(`${ops.directory}/`)).toBe(true);
+    for (const path of [agent.takeover.path, agent.registry.cacheFile])
+      expect(path.startsWith(`${ops.directory}/`)).toBe(true);
+    expect(app.volumeMounts.every(({ readOnly }) => readOnly)).toBe(true);
     const volumes = pod.spec.volumes.map(({ name }) => name);
     for (const { name } of [...sidecar.volumeMounts, ...app.volumeMounts]) expect(volumes).toContain(name);
   });
+});
+
+it('examples/kubernetes/README.md selects the pod by labels that it has', () => {
+  const [, selector = ''] = /-l (\S+)/.exec(read('kubernetes/README.md')) ?? [];
+  const [, pod] = parseAllDocuments(read('kubernetes/pod.yaml')).map(
+    (document) => document.toJS() as unknown,
+  );
+  const [key = '', value] = selector.split('=');
+  expect(pod).toMatchObject({ metadata: { labels: { [key]: value } } });
 });
 
 describe('examples/systemd', () => {
@@ -92,6 +104,16 @@ describe('examples/systemd', () => {
   );
   const ops = parseOpsConfig(read('systemd/ops.yaml'), 'ops.yaml', '/etc/ringside');
   const agent = parseAgentConfig(read('systemd/agent.yaml'), { directory: '/etc/ringside' });
+
+  const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0;
+  if (!hasSystemd) console.warn('SKIPPED: there is no systemd-analyze to look at the unit');
+  it.skipIf(!hasSystemd)('is a unit that systemd understands', () => {
+    const file = join(directory, 'ringside.service');
+    // The command must be there.
+    writeFileSync(file, read('systemd/ringside.service').replaceAll('/usr/bin/ringside', process.execPath));
+    const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' });
+    expect({ status, said: stdout + stderr }).toEqual({ status: 0, said: '' });
+  });
 
   it('lets the agent outlive its ops agent, and gives it time to end', () => {
     expect(unit.get('KillMode')).toBe('process');
