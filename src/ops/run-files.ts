@@ -4,11 +4,13 @@
  */
 import {
   closeSync,
+  existsSync,
   fstatSync,
   ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readdirSync,
   readSync,
   rmSync,
   writeSync,
@@ -82,6 +84,14 @@ export class RunFiles {
       return readyIn(JSON.parse(readFileSync(this.readyFile, 'utf8')));
     } catch {
       return undefined;
+    }
+  }
+
+  /** Removes what all runs but these left: the ops agent ended before it could. */
+  static removeOthers(directory: string, runs: readonly string[]): void {
+    if (!existsSync(directory)) return;
+    for (const name of readdirSync(directory)) {
+      if (!runs.some((run) => name.startsWith(`${run}.`))) rmSync(join(directory, name), { force: true });
     }
   }
 

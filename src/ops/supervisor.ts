@@ -11,6 +11,7 @@ import { AgentRun } from './agent-run.js';
 import type { AgentStatus } from './api.js';
 import type { OpsConfig } from './config.js';
 import { findMarked, isRunning } from './process-identity.js';
+import { RunFiles } from './run-files.js';
 import { NO_ADMIN } from './state-file.js';
 import type { AgentRecord, StateFile } from './state-file.js';
 import type { Versions } from './versions.js';
@@ -91,6 +92,14 @@ export class Supervisor {
     const run = AgentRun.adopt(record.run, record.version, identity, this.#runs);
     this.#listen(run);
     return run;
+  }
+
+  /** Removes what is left on disk of runs that are none of these. */
+  forgetAllBut(runs: readonly (AgentRun | undefined)[]): void {
+    RunFiles.removeOthers(
+      this.#runs,
+      runs.flatMap((run) => run?.run ?? []),
+    );
   }
 
   /** Goes on with a process that was found as the one that serves. */

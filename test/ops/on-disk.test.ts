@@ -100,6 +100,15 @@ describe('what a run leaves', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
+  it('is removed when nobody knows of the run any more', () => {
+    RunFiles.removeOthers(join(directory, 'not yet'), []);
+    for (const name of ['a.stderr', 'a.ready', 'ab.stderr', 'b.stderr', 'c.ready']) {
+      writeFileSync(join(directory, name), '');
+    }
+    RunFiles.removeOthers(directory, ['a', 'c']);
+    expect(readdirSync(directory).sort()).toEqual(['a.ready', 'a.stderr', 'c.ready']);
+  });
+
   it('of what it told is there for who did not start it, and nothing that is not that', async () => {
     const write = `require('node:fs').writeFileSync(process.env.RINGSIDE_READY_FILE, process.argv[1]);
       setInterval(() => undefined, 60_000);`;
