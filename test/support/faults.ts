@@ -151,6 +151,13 @@ export const faultGroups: readonly FaultGroup[] = [
         test: { file: registry, title: 'unreadable: the last good list serves on' },
       },
       {
+        fault: 'standard output cannot be written: a full disk',
+        caller: 'nothing: lines of the log wait, and are dropped when 4 MiB of them do; a takeover goes well',
+        log: [],
+        counters: [],
+        test: { file: 'test/e2e/upgrade-scarcity.test.ts', title: 'with a disk that is full' },
+      },
+      {
         fault: 'the wall clock jumps',
         caller: 'nothing: deadlines and leases are measured on the monotonic clock',
         log: [],
