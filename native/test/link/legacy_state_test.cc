@@ -180,7 +180,7 @@ std::string json_of(std::mt19937_64& random) {
 Seen play_caller(uint64_t seed, bool moves) {
   std::mt19937_64 random(seed);
   std::string script;
-  for (int i = 0; i < 30; i++) {
+  for (int i = 0; i < 15; i++) {
     switch (random() % 8) {
       case 0: script += "PING\r\n"; break;
       case 1: script += get("no JSON"); break;
@@ -233,7 +233,7 @@ Seen play_callee(uint64_t seed, bool moves) {
   for (int quiet = 0; quiet < 20; quiet++) {
     const size_t room = random() % 3 == 0 ? 0 : random() % 200'000;
     side.channel->room_per_write = [room] { return room; };
-    if (id < 25 && random() % 2 == 0) {
+    if (id < 15 && random() % 2 == 0) {
       Sending request;
       request.fixed.request_id = ++id;
       if (random() % 8 == 0) request.fixed.type = FrameType::kOneWay;
@@ -273,7 +273,7 @@ class MovingLegacyLink : public ::testing::TestWithParam<Play> {};
 
 TEST_P(MovingLegacyLink, ALinkThatMovesAtEveryStepDoesAsOneThatStays) {
   size_t frames = 0;
-  for (uint64_t seed = 1; seed <= 15; seed++) {
+  for (uint64_t seed = 1; seed <= 8; seed++) {
     const Seen stays = GetParam()(seed, false);
     const Seen moves = GetParam()(seed, true);
     ASSERT_EQ(stays.frames, moves.frames) << "seed " << seed;
@@ -283,7 +283,7 @@ TEST_P(MovingLegacyLink, ALinkThatMovesAtEveryStepDoesAsOneThatStays) {
     ASSERT_EQ(moves.held, 0u) << "seed " << seed;
     frames += stays.frames.size();
   }
-  EXPECT_GT(frames, 200u);
+  EXPECT_GT(frames, 80u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Callers, MovingLegacyLink, ::testing::Values(play_caller));
