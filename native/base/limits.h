@@ -14,8 +14,9 @@ inline constexpr size_t kMaxFrameBodyBytes = 64 * 1024;
 inline constexpr size_t kMaxFrameBytes = kFixedBytes + kMaxHeaderBytes + kMaxFrameBodyBytes;
 /// What the sender of a streamed body may have sent without credit.
 inline constexpr uint32_t kStreamWindowBytes = 256 * 1024;
-/// What a stream may keep waiting for a link: its window in pieces of at least a kilobyte.
-inline constexpr uint64_t kMaxQueuedStreamBytes = kStreamWindowBytes + 256 * kFixedBytes;
+/// What a stream may keep waiting for a link: its window in so many pieces, of a kilobyte each.
+inline constexpr uint32_t kCoveredChunks = 256;
+inline constexpr uint64_t kMaxQueuedStreamBytes = kStreamWindowBytes + kCoveredChunks * kFixedBytes;
 inline constexpr size_t kMaxNameBytes = 256;
 inline constexpr size_t kMaxAttachments = 64;
 

@@ -209,6 +209,7 @@ void Engine::flush_links() {
     Link* link = find_link(dirty_[i]);
     if (link == nullptr) continue;
     if (!link->flush()) close_soon(link, link->reason);
+    if (link->shares.waiting()) link->shares.left(link->outbound_bytes() == 0 ? UINT64_MAX : link->queue_left());
     if (link->state == LinkState::kClosing) close_soon(link, link->reason);
   }
   for (const Handle handle : dirty_) {

@@ -8,6 +8,7 @@
 //   legacy.cc         links of the legacy protocol: from the first bytes on, and the pool towards an old server
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
 //   walk_stream.cc    bodies in pieces: chunks and credit, both ways
+//   share_outbound.cc  who may add how much to what waits for a link
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
 //   decide.cc         snapshots, flows and verdicts from TypeScript
 //   report.cc         events and statistics for TypeScript
@@ -225,12 +226,19 @@ class Engine final : public FrameSink, public InstanceHooks {
 
   // walk_stream.cc
   bool accept_stream(Handle downstream, const Frame& frame);
-  bool begin_stream(BodyStream* stream, const Frame& frame, Link* to);
-  void end_streams(Pending& pending);
   bool on_chunk(Link* link, Frame& frame);
   bool pass_chunk(uint32_t slot, Frame& frame, bool is_reply);
   void park_chunk(Link* link, const Frame& frame);
   bool on_credit(Link* link, const Frame& frame);
+
+  // share_outbound.cc
+  bool is_shared(const Link& to, uint64_t bytes) const;
+  Sender sender_of(const Link& from, const Frame& request) const;
+  bool append_shared(Link* to, Sender sender, const Frame& frame, uint64_t bytes);
+  void begin_stream(BodyStream* stream, const Frame& frame, Link* to, Sender sender);
+  void end_stream(BodyStream* stream, Link* to, Sender sender);
+  void end_streams(Pending& pending);
+  void share_imported_queue(Link* link);
 
   // decide.cc
   void on_command(SetCluster& command);

@@ -7,11 +7,13 @@
 namespace ringside {
 
 inline constexpr uint64_t kShareOfFree = 4;
+/// For one of several behind a link: less, so that it stops before the link does, and leaves room for the others there.
+inline constexpr uint64_t kShareOfFreeWithinLink = 2;
 inline constexpr uint64_t kTooSmallToShare = 8;
 
 /// Whether a link that holds `own` of a table of `capacity`, of which `free` is left, may take `more`.
-inline bool may_take(uint64_t own, uint64_t more, uint64_t free, uint64_t capacity) {
-  return more <= free && (capacity < kTooSmallToShare || own <= kShareOfFree * (free - more));
+inline bool may_take(uint64_t own, uint64_t more, uint64_t free, uint64_t capacity, uint64_t share = kShareOfFree) {
+  return more <= free && (capacity < kTooSmallToShare || own <= share * (free - more));
 }
 
 }  // namespace ringside

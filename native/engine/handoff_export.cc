@@ -107,6 +107,7 @@ PendingState Engine::export_pending(uint32_t slot, uint32_t flow_place) {
   moved.instance_id = p.instance == UINT32_MAX ? 0 : clusters_.instance(p.instance).id;
   moved.flow = flow_place;
   moved.streamed = p.streamed;
+  moved.sender_app = p.sender.app;
   moved.request = state_of(p.request);
   moved.reply = state_of(p.reply);
   return moved;

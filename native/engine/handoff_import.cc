@@ -221,11 +221,15 @@ Result<Unit> Engine::import_pendings(const EngineState& state) {
     p.started_ns = now_ns_ - duration(moved.age_ns);
     p.streamed = moved.streamed;
     if (!restore(&p.request, moved.request) || !restore(&p.reply, moved.reply)) return malformed("a body's credit");
-    if (p.request.open) up->streams_out++;
-    if (p.reply.open) down->streams_out++;
+    p.sender = {down->handle.slot, moved.sender_app};
+    if (p.request.open) up->shares.begin_stream(p.sender);
+    if (p.reply.open) down->shares.begin_stream({up->handle.slot});
     timers_.set(&p.timer, now_ns_ + duration(moved.left_ns));
   }
   pending_.restored(state.pending_generation);
+  for (const LinkSlot& slot : links_) {
+    if (slot.link) share_imported_queue(slot.link.get());
+  }
   return Unit{};
 }
 

@@ -46,6 +46,7 @@ void PendingTable::enter(uint32_t slot, Handle downstream, uint64_t downstream_i
   p.upstream = Handle{};
   p.instance = UINT32_MAX;
   p.flow = FlowRef{};
+  p.sender = Sender{};
   p.streamed = false;
   p.request = BodyStream{};
   p.reply = BodyStream{};

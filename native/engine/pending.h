@@ -9,6 +9,7 @@
 
 #include "native/engine/flow_table.h"
 #include "native/engine/handle.h"
+#include "native/engine/outbound_shares.h"
 #include "native/engine/timers.h"
 
 namespace ringside {
@@ -37,6 +38,7 @@ struct Pending {
   uint32_t cluster = 0;  // it was picked from
   FlowRef flow;
   int64_t started_ns = 0;
+  Sender sender;          // of a request that counts for its share of the way to its upstream
   bool streamed = false;  // the request came in pieces, so its bytes are not all in one place
   BodyStream request;
   BodyStream reply;

@@ -17,7 +17,7 @@ void Engine::write_limits(ByteWriter* out) const {
     const Link* const link = slot.link.get();
     if (link == nullptr) continue;
     outbound_bytes = std::max<uint64_t>(outbound_bytes, link->outbound_bytes());
-    streams = std::max<uint64_t>(streams, link->streams_out);
+    streams = std::max<uint64_t>(streams, link->shares.streams());
     upcalls = std::max(upcalls, options_.upcalls_per_second_per_link - miss_tokens_of(*link));
   }
   upstreams_.for_each([&](const Upstream& upstream) {

@@ -80,11 +80,16 @@ bool Engine::on_streamed_reply(uint32_t slot, Frame& frame) {
     return true;
   }
   if (to == nullptr || to->closing_soon) return true;
-  if (!begin_stream(&p.reply, frame, to)) return fail("too many streamed bodies on their way to the caller (limits.streamsPerLink)");
+  if (to->shares.streams() >= options_.max_streams_per_link) {
+    counters_.refused_streams_full++;
+    return fail("too many streamed bodies on their way to the caller (limits.streamsPerLink)");
+  }
+  begin_stream(&p.reply, frame, to, {p.upstream.slot});
   to->responses_out++;
   touch(to);
   if (to->append(frame, false)) return true;
-  end_streams(p);
+  to->shares.end_stream({p.upstream.slot});
+  p.reply.open = false;
   counters_.refused_outbound_full++;
   return fail("the caller reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)");
 }
@@ -250,7 +255,11 @@ void Engine::append_control(Link* link, const FixedPart& fixed, std::string_view
   frame.head_bytes = kFixedBytes + header.size();
   frame.body = frame.head + frame.head_bytes;
   touch(link);
-  if (!link->append(frame, must_take)) close_soon(link, "the peer does not read: its outbound queue is full");
+  if (!link->append(frame, must_take)) {
+    close_soon(link, "the peer does not read: its outbound queue is full");
+  } else if (must_take && link->outbound_bytes() > 0) {
+    link->shares.queued_exempt(frame.bytes(), link->queue_end());
+  }
 }
 
 }  // namespace ringside

@@ -247,7 +247,10 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     if (link == nullptr) continue;
     if (!wants_reply) {
       patch_request_id(frame.head, 0);
-      const bool taken = link->append(frame, false);
+      const Link* const from = find_link(downstream);
+      if (from == nullptr) return;
+      const Sender sender = is_shared(*link, frame.bytes()) ? sender_of(*from, frame) : Sender{};
+      const bool taken = append_shared(link, sender, frame, frame.bytes());
       if (!taken) counters_.one_ways_dropped++;
       clusters_.instance(picked).requests++;
       count(flow_ref, static_cast<uint8_t>(taken ? Code::kOk : Code::kResourceExhausted), now_ns_ - arrived_ns);
@@ -266,11 +269,15 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     }
     Pending& p = pending_.at(slot);
     p.streamed = frame.fixed.flags & kFlagMore;
-    if (p.streamed && !begin_stream(&p.request, frame, link)) {
+    const uint64_t shared_bytes = p.streamed ? frame.head_bytes : frame.bytes();
+    if (p.streamed || is_shared(*link, shared_bytes)) p.sender = sender_of(*from, frame);
+    if (p.streamed && !link->shares.may_stream(p.sender, options_.max_streams_per_link)) {
+      counters_.refused_streams_full++;
       pending_.close(slot, &from->down, nullptr);
       refuse_request({Code::kResourceExhausted, "too many streamed bodies on their way to the next hop (limits.streamsPerLink)", true});
       return;
     }
+    if (p.streamed) begin_stream(&p.request, frame, link, p.sender);
     p.flow = flow_ref;
     p.started_ns = arrived_ns;
     p.attempt = attempt;
@@ -278,10 +285,10 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     p.instance = picked;
     p.cluster = cluster_id;
     patch_request_id(frame.head, pending_.request_id(slot));
-    if (!link->append(frame, false)) {
+    if (!append_shared(link, p.sender, frame, shared_bytes)) {
       counters_.refused_outbound_full++;
       p.instance = UINT32_MAX;
-      if (p.request.open) link->streams_out--;
+      if (p.request.open) link->shares.end_stream(p.sender);
       pending_.close(slot, &from->down, nullptr);
       refuse_request({Code::kResourceExhausted, "the next hop reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)",
                       true});

@@ -32,29 +32,6 @@ bool Engine::accept_stream(Handle downstream, const Frame& frame) {
   return false;
 }
 
-/// Books a stream towards `to`. False: that link has as many as it may have.
-bool Engine::begin_stream(BodyStream* stream, const Frame& frame, Link* to) {
-  if (to->streams_out >= options_.max_streams_per_link) {
-    counters_.refused_streams_full++;
-    return false;
-  }
-  to->streams_out++;
-  counters_.streams++;
-  largest_body_bytes_ = std::max(largest_body_bytes_, frame.fixed.value);
-  stream->open = true;
-  stream->left_bytes = frame.fixed.value - static_cast<uint32_t>(frame.body_bytes);
-  stream->allowance_bytes = kStreamWindowBytes - static_cast<uint32_t>(frame.body_bytes);
-  return true;
-}
-
-void Engine::end_streams(Pending& p) {
-  Link* up = p.request.open ? find_link(p.upstream) : nullptr;
-  Link* down = p.reply.open ? find_link(p.downstream) : nullptr;
-  if (up != nullptr) up->streams_out--;
-  if (down != nullptr) down->streams_out--;
-  p.request.open = p.reply.open = false;
-}
-
 bool Engine::on_chunk(Link* link, Frame& frame) {
   const bool is_reply = frame.fixed.flags & kFlagReply;
   const bool more = frame.fixed.flags & kFlagMore;
@@ -102,28 +79,26 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
   stream.allowance_bytes -= bytes;
   Link* to = find_link(is_reply ? p.downstream : p.upstream);
   if (to != nullptr && !to->closing_soon) {
-    // Streams and allowances bound the bytes of bodies under way. This bounds the rest: what comes with them, since chunks may be small,
-    // and short bodies that are through here but not there.
-    if (to->outbound_bytes() > to->queue_bound(options_.max_outbound_bytes)) {
-      counters_.refused_outbound_full++;
-      cancel_upstream(slot);
-      finish_pending(slot, {Code::kResourceExhausted, "no room for the rest of the body: the next hop's outbound queue is full (limits.outboundBytesPerLink)"});
-      return true;
-    }
     if (!failed) {  // only a failure has something to say; the rest would not be covered by credit
       patch_header_bytes(frame.head, 0);
       frame.head_bytes = kFixedBytes;
     }
     patch_request_id(frame.head, is_reply ? p.downstream_id : pending_.request_id(slot));
-    to->append(frame, true);
+    // The room of a body covers its bytes and the fixed parts of chunks of decent size; what is beyond counts for who sends it.
+    const uint64_t beyond_bytes = bytes < kStreamWindowBytes / kCoveredChunks ? frame.head_bytes : frame.head_bytes - kFixedBytes;
+    if (is_reply ? !to->append(frame, false) : !append_shared(to, p.sender, frame, beyond_bytes)) {
+      counters_.refused_outbound_full++;
+      cancel_upstream(slot);
+      finish_pending(slot, {Code::kResourceExhausted, "no room for the rest of the body: the next hop's outbound queue is full (limits.outboundBytesPerLink)"});
+      return true;
+    }
     touch(to);
   }
   if (more) return true;
   if (is_reply) {
     close_pending(slot, static_cast<Code>(frame.fixed.status));
   } else {
-    stream.open = false;
-    if (to != nullptr) to->streams_out--;
+    end_stream(&stream, to, p.sender);
   }
   return true;
 }

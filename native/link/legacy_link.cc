@@ -51,6 +51,7 @@ ReadResult LegacyLink::read(FrameSink* sink, size_t budget_bytes) {
 
 bool LegacyLink::append(const Frame& frame, bool must_take) {
   const bool taken = take_frame(frame, must_take);
+  if (taken) appended_bytes_ += frame.bytes();
   book();
   return taken;
 }

@@ -3,6 +3,7 @@
 // memory here; where the mesh wants a body in pieces (docs/wire-format.md, "Streamed bodies"), this is where it is cut and joined.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +34,8 @@ class LegacyLink : public Link {
   bool append(const Frame& frame, bool must_take) final;
   bool flush() final;
   bool on_writable() final { return flush(); }
+  // Messages change their length on the way out, so only what is left can be told.
+  uint64_t queue_left() const final { return std::max<uint64_t>(appended_bytes_, outbound_bytes()) - outbound_bytes(); }
   bool end_turn() final { return wake_ || (stopped_ && may_read()); }
   bool wants_writable() const final { return !out_.empty() && state != LinkState::kConnecting; }
   int socket_fd() const final { return channel_->fd(); }
@@ -146,6 +149,7 @@ class LegacyLink : public Link {
   std::vector<Outgoing> outgoing_;
   std::vector<Credit> credits_;
   uint64_t booked_bytes_ = 0;  // in the account
+  uint64_t appended_bytes_ = 0;  // of frames
   bool wake_ = false;     // read() has something to do that no event will tell of
   bool stopped_ = false;  // reading stopped because of may_read()
   bool failed_ = false;

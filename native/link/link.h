@@ -8,6 +8,7 @@
 
 #include "native/codec/frame.h"
 #include "native/engine/handle.h"
+#include "native/engine/outbound_shares.h"
 #include "native/engine/pending.h"
 #include "native/engine/timers.h"
 
@@ -97,15 +98,20 @@ class Link {
   virtual bool never_sent(uint64_t end_position) = 0;
   /// Position behind everything appended so far, for never_sent().
   virtual uint64_t end_position() const = 0;
+  /// How much has left the queue so far, and how much will have when what is in it has; in bytes, counted from anywhere.
+  virtual uint64_t queue_left() const = 0;
+  uint64_t queue_end() const { return queue_left() + outbound_bytes(); }
   /// A queued frame by its end position and length, or nullptr when part of it has left. Valid until the next append or flush.
   virtual const uint8_t* queued_frame(uint64_t end_position, size_t frame_bytes) const = 0;
 
   virtual size_t outbound_bytes() const = 0;
   /// Whether the kernel took less than offered, so that the caller must listen for writability.
   virtual bool wants_writable() const { return false; }
-  /// What may be queued when the operator's bound is `max_outbound_bytes`: streams have an account of their own, so that small
+  /// What may be queued when the operator's bound is `max_outbound_bytes`: streams have room of their own, so that small
   /// frames are not refused because of them.
-  uint64_t queue_bound(uint64_t max_outbound_bytes) const { return max_outbound_bytes + streams_out * kMaxQueuedStreamBytes; }
+  uint64_t queue_bound(uint64_t max_outbound_bytes) const {
+    return max_outbound_bytes + shares.streams() * kMaxQueuedStreamBytes + shares.exempt_bytes();
+  }
   /// Descriptor that tells of the peer's death (and carries bytes, except for shm).
   virtual int socket_fd() const = 0;
   /// The doorbell's descriptor, or -1.
@@ -138,7 +144,7 @@ class Link {
   bool reported_up = false;
   uint8_t silent_intervals = 0;
   uint64_t bytes_in_at_last_check = 0;
-  uint32_t streams_out = 0;  // bodies in pieces on their way to this peer
+  OutboundShares shares;     // of those who send towards this peer
   double miss_tokens = 0;
   int64_t miss_tokens_at_ns = 0;
   uint32_t go_aways_in = 0;  // since go_aways_since_ns

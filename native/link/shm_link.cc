@@ -125,6 +125,7 @@ void ShmLink::refill() {
       continue;
     }
     queue_.pop(n);
+    queue_left_ += n;
     queued_record_bytes_ -= shm::record_bytes(n);
   }
 }

@@ -30,6 +30,7 @@ class ShmLink final : public Link {
   bool never_sent(uint64_t end_position) override { return end_position > out_.consumer_position(); }
   // For a queued frame a lower bound of where its record will end (pads may come in between), which keeps never_sent() safe.
   uint64_t end_position() const override { return out_.position() + queued_record_bytes_; }
+  uint64_t queue_left() const override { return queue_left_; }
   const uint8_t* queued_frame(uint64_t, size_t) const override { return nullptr; }
   size_t outbound_bytes() const override { return queue_.size(); }
   int socket_fd() const override { return socket_.get(); }
@@ -59,6 +60,7 @@ class ShmLink final : public Link {
   RingProducer out_;
   OutQueue queue_;  // whole frames that found no room in the ring
   uint64_t queued_record_bytes_ = 0;
+  uint64_t queue_left_ = 0;
   bool read_something_ = false;
   bool ring_due_ = false;
 };

@@ -24,6 +24,7 @@ class StreamLink final : public Link {
   bool on_writable() override { return flush(); }
   bool never_sent(uint64_t end_position) override { return end_position > written_; }
   uint64_t end_position() const override { return appended_; }
+  uint64_t queue_left() const override { return written_; }
   const uint8_t* queued_frame(uint64_t end_position, size_t frame_bytes) const override;
   size_t outbound_bytes() const override { return queue_.size() + gathered_; }
   int socket_fd() const override { return channel_->fd(); }

@@ -320,13 +320,15 @@ const limits = z.strictObject({
     means: 'Decisions that one link may ask for per second, so that invented names cannot flood the agent.',
   }),
   outboundBytesPerLink: sizeBytes(256 * KIB, 1_024 * MIB, 8 * MIB, {
-    means: 'Bytes queued for one link that is slow to read.',
+    means:
+      'Bytes queued for one link that is slow to read. Requests from one link get four fifths of them at most, those of one app behind another agent two thirds, so that others find room.',
   }),
   bodyBytes: sizeBytes(64 * KIB, 4_095 * MIB, 64 * MIB, {
     means: 'Longest body that is passed on; bodies over 64 KiB travel in pieces.',
   }),
   streamsPerLink: integer(1, 65_536, 256, {
-    means: 'Bodies in pieces on their way to one link; each may have 256 KiB queued.',
+    means:
+      'Bodies in pieces on their way to one link, those of requests shared in the same way unless they are fewer than eight; each may have 256 KiB queued.',
   }),
   legacyMessageBytes: sizeBytes(64 * KIB, 64 * MIB, 8 * MIB, {
     means: 'Longest request or reply of the legacy protocol; it is held in memory whole.',

@@ -10,10 +10,12 @@ import { allFields } from '../../src/config/schema-walk.js';
 import { FrameType } from '../../src/protocol/frame.js';
 import { decodeHeader } from '../../src/protocol/header.js';
 import type { AgentProcess } from '../support/agent-process.js';
-import type { CallFailure, Failure } from '../support/app-process.js';
+import type { AppProcess, CallFailure, Failure } from '../support/app-process.js';
 import { wayTo } from '../support/app-process.js';
+import { refusalBy } from '../support/faults.js';
 import { Mesh } from '../support/mesh.js';
 import { RawLink } from '../support/raw-link.js';
+import type { StartOptions } from '../support/running-process.js';
 import { failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 
@@ -46,13 +48,37 @@ async function limitInMetrics(agent: AgentProcess, name: string): Promise<{ used
   return { used: read('used'), max: read('max') };
 }
 
-function expectRefusedBy(bound: string, failures: readonly Failure[]): void {
+/** Holds failures against the table of faults: `bound` are words of its row and of each message. */
+async function expectRefusedBy(
+  bound: string,
+  failures: readonly Failure[],
+  agent: AgentProcess,
+): Promise<void> {
+  const { status, notRun, counter } = refusalBy(bound);
   expect(failures.length).toBeGreaterThan(0);
-  for (const { status, message, mayHaveRun } of failures) {
-    expect(status).toBe('RESOURCE_EXHAUSTED');
-    expect(message).toContain(bound);
-    expect(mayHaveRun).toBe(false);
+  for (const failure of failures) {
+    expect(failure.status).toBe(status);
+    expect(failure.message).toContain(bound);
+    if (notRun) expect(failure.mayHaveRun).toBe(false);
   }
+  expect((await agent.counters())[counter]).toBeGreaterThan(0);
+}
+
+/** An agent with a client, a server of `s`, and one of `filtered`, whose calls a filter decides on. */
+async function filteredMesh(
+  limits: Record<string, number>,
+  options: StartOptions = {},
+): Promise<{ agent: AgentProcess; client: AppProcess }> {
+  const filters = [{ module: awkward, services: ['filtered'] }];
+  const agent = await mesh.agent('agent', { limits, filters }, options);
+  const [client] = await Promise.all([
+    mesh.client('client', agent),
+    mesh.server('server', agent, { service: 's' }),
+    mesh.server('filtered', agent, { service: 'filtered' }),
+  ]);
+  await mesh.reachable(client, 's');
+  await mesh.reachable(client, 'filtered');
+  return { agent, client };
 }
 
 it('ten thousand calls at once through two agents are all answered', async () => {
@@ -102,25 +128,15 @@ it('limits.pending: what is over it has not run and says so; another app still f
   await until('the calls that found room to be served', () => server.count('held') >= used.used);
   await server.letGo();
   const outcomes = await Promise.all(calls);
-  expectRefusedBy(
-    'limits.pending',
-    outcomes.filter((failure) => failure !== undefined),
-  );
+  const refused = outcomes.filter((failure) => failure !== undefined);
+  await expectRefusedBy('limits.pending', refused, agent);
   expect(outcomes.filter((failure) => failure === undefined)).toHaveLength(server.count('held'));
   await agent.quiet();
   expect((await limitInMetrics(agent, 'pending')).used).toBe(0);
 });
 
 it('limits.parked: while decisions are awaited, what is over it is refused, and installed flows go on', async () => {
-  const filters = [{ module: awkward, services: ['filtered'] }];
-  const agent = await mesh.agent('agent', { limits: { parked: 16 }, filters });
-  const [client] = await Promise.all([
-    mesh.client('client', agent),
-    mesh.server('server', agent, { service: 's' }),
-    mesh.server('filtered', agent, { service: 'filtered' }),
-  ]);
-  await mesh.reachable(client, 's');
-  await mesh.reachable(client, 'filtered');
+  const { agent, client } = await filteredMesh({ parked: 16 });
   const load = {
     service: 'filtered',
     method: 'never',
@@ -136,10 +152,8 @@ it('limits.parked: while decisions are awaited, what is over it is refused, and 
   expect(used.max).toBe(16);
   expect((await client.call('s', 'who')).body.toString()).toBe('server');
   const { failures } = await client.endLoad('parked-', false);
-  expectRefusedBy(
-    'limits.parked',
-    failures.filter(({ status }) => status !== 'DEADLINE_EXCEEDED'),
-  );
+  const refused = failures.filter(({ status }) => status !== 'DEADLINE_EXCEEDED');
+  await expectRefusedBy('limits.parked', refused, agent);
   expect(failures).toHaveLength(60);
   await agent.quiet();
 });
@@ -154,10 +168,10 @@ it('limits.upcallsPerSecondPerLink and limits.flows: invented names are refused 
   const { failures } = await client.endLoad('invented-', false);
   expect(failures).toHaveLength(200);
   const evicted = failures.filter(({ message }) => message.includes('limits.flows'));
-  expectRefusedBy(
-    'limits.upcallsPerSecondPerLink',
-    failures.filter((failure) => failure.status !== 'UNAVAILABLE' && !evicted.includes(failure)),
+  const refused = failures.filter(
+    (failure) => failure.status !== 'UNAVAILABLE' && !evicted.includes(failure),
   );
+  await expectRefusedBy('limits.upcallsPerSecondPerLink', refused, agent);
   // Decided on together with more others than the table holds.
   for (const { status } of evicted) expect(status).toBe('RESOURCE_EXHAUSTED');
   const flows = await limitInMetrics(agent, 'flows');
@@ -173,16 +187,8 @@ it('limits.upcallsPerSecondPerLink and limits.flows: invented names are refused 
 
 it('a main thread that is busy: what it has not read is bounded, and installed flows go on', async () => {
   const gate = join(mesh.directory, 'gate');
-  const filters = [{ module: awkward, services: ['filtered'] }];
   const limits = { parkedBytes: 131_072, upcallsPerSecondPerLink: 1_000_000 };
-  const agent = await mesh.agent('agent', { limits, filters }, { env: { TEST_GATE: gate } });
-  const [client] = await Promise.all([
-    mesh.client('client', agent),
-    mesh.server('server', agent, { service: 's' }),
-    mesh.server('filtered', agent, { service: 'filtered' }),
-  ]);
-  await mesh.reachable(client, 's');
-  await mesh.reachable(client, 'filtered');
+  const { agent, client } = await filteredMesh(limits, { env: { TEST_GATE: gate } });
   const holding = client
     .call('filtered', 'hold', '', { timeoutMs: 30_000 })
     .catch((error: CallFailure) => error);
@@ -200,14 +206,12 @@ it('a main thread that is busy: what it has not read is bounded, and installed f
   writeFileSync(gate, '');
   await holding;
   const { failures } = await client.endLoad('unread-');
-  expectRefusedBy(
-    'limits.parkedBytes',
-    failures.filter(({ status }) => status === 'RESOURCE_EXHAUSTED'),
-  );
+  const refused = failures.filter(({ status }) => status === 'RESOURCE_EXHAUSTED');
+  await expectRefusedBy('main thread', refused, agent);
+  for (const { message } of refused) expect(message).toContain('limits.parkedBytes');
   await agent.quiet();
   const { used, max } = await limitInMetrics(agent, 'unreadBytes');
   expect(used).toBeLessThan(max);
-  expect((await agent.counters())['refused_upcalls_full']).toBeGreaterThan(0);
   expect((await client.call('filtered', 'who')).body.toString()).toBe('filtered');
 });
 
@@ -230,9 +234,61 @@ it('limits.outboundBytesPerLink: a server that does not read costs its callers a
   expect((await client.call('other', 'who')).body.toString()).toBe('other');
   await spun;
   const { ok, failures } = await client.endLoad('heavy-', false);
-  expectRefusedBy('limits.outboundBytesPerLink', failures);
+  await expectRefusedBy('limits.outboundBytesPerLink', failures, agent);
   expect(ok).toBe(40 - failures.length);
   expect(ok).toBeGreaterThan(3);
+});
+
+it('a caller that floods a server which does not read leaves room for others on the same link', async () => {
+  const agent = await mesh.agent('agent', {
+    limits: { outboundBytesPerLink: 524_288, streamsPerLink: 16 },
+    shm: { ringBytes: 262_144 },
+  });
+  const [greedy, modest, server] = await Promise.all([
+    mesh.client('greedy', agent),
+    mesh.client('modest', agent),
+    mesh.server('server', agent, { service: 's' }),
+  ]);
+  await mesh.reachable(greedy, 's');
+  await mesh.reachable(modest, 's');
+  const requestsOfModest = async (): Promise<number> =>
+    (await agent.links()).find(({ app }) => app === 'modest')?.requestsIn ?? 0;
+  server.process.signal('SIGSTOP');
+  const flood = { service: 's', method: 'echo', failurePauseMs: 1 };
+  const floods = [
+    // Short enough to be in the agent as a whole, while its bytes wait for the server.
+    { prefix: 'pieces-', bodyBytes: 200_000, inFlight: 20, bound: 'limits.streamsPerLink' },
+    { prefix: 'long-', bodyBytes: 600_000, inFlight: 20, bound: 'limits.streamsPerLink' },
+    { prefix: 'large-', bodyBytes: 60_000, inFlight: 40, bound: 'limits.outboundBytesPerLink' },
+    { prefix: 'small-', bodyBytes: 0, inFlight: 200, bound: 'limits.outboundBytesPerLink' },
+    { prefix: 'given-up-', bodyBytes: 60_000, inFlight: 20, cancelAfterMs: 20, bound: undefined },
+  ];
+  for (const { bound, ...load } of floods) {
+    await greedy.startLoad({ ...flood, ...load, callOptions: { timeoutMs: 60_000 } });
+    if (bound === undefined) continue;
+    await until(`${load.prefix} to be refused`, async () => {
+      const { failures } = await greedy.loadSoFar(load.prefix);
+      return failures.some(({ message }) => message.includes(bound));
+    });
+  }
+  const before = await requestsOfModest();
+  const shared = { ...flood, callOptions: { timeoutMs: 60_000 }, inFlight: 10, total: 10 };
+  await modest.startLoad({ ...shared, prefix: 'modest-', bodySizes: [0, 1_000, 2_000, 0, 100, 100_000] });
+  await until(
+    'the calls of the modest one to have come',
+    async () => (await requestsOfModest()) === before + 10,
+  );
+  server.process.signal('SIGCONT');
+  const { ok, wrong, failures } = await modest.endLoad('modest-', false);
+  expect(failuresOf({ failures })).toEqual({});
+  expect([ok, wrong]).toEqual([10, 0]);
+  for (const { prefix, bound } of floods) {
+    const { failures: refused, wrong: changed } = await greedy.endLoad(prefix);
+    expect(changed).toBe(0);
+    for (const { status } of refused) expect(status).toBe('RESOURCE_EXHAUSTED');
+    if (bound !== undefined) expect(refused.length).toBeGreaterThan(0);
+  }
+  await agent.quiet();
 });
 
 it('limits.links and limits.linksPerUid: who finds no room is told which bound it was, and gets in when there is room', async () => {
@@ -299,11 +355,7 @@ it('limits.streamsPerLink: large bodies over it are refused, the rest arrive who
   await client.startLoad({ ...load, prefix: 'large-', callOptions: { timeoutMs: 20_000 } });
   await spun;
   const { ok, failures, wrong } = await client.endLoad('large-', false);
-  expect(failures.length).toBeGreaterThan(0);
-  for (const { status, message } of failures) {
-    expect(status).toBe('RESOURCE_EXHAUSTED');
-    expect(message).toContain('limits.streamsPerLink');
-  }
+  await expectRefusedBy('limits.streamsPerLink', failures, agent);
   expect(ok + failures.length).toBe(8);
   expect(ok).toBeGreaterThan(0);
   expect(wrong).toBe(0);

@@ -207,17 +207,25 @@ export const faultGroups: readonly FaultGroup[] = [
       },
       {
         fault: 'a peer that reads slower than `limits.outboundBytesPerLink` allows',
-        caller: 'RESOURCE_EXHAUSTED naming the bound, not run if it was the request; others notice nothing',
+        caller:
+          'RESOURCE_EXHAUSTED naming the bound, not run if it was the request; each caller keeps a share, others notice nothing',
         log: [],
         counters: ['refused_outbound_full'],
         test: { file: overload, title: 'limits.outboundBytesPerLink: a server that does not read' },
       },
       {
         fault: 'more bodies in pieces than `limits.streamsPerLink`',
-        caller: 'RESOURCE_EXHAUSTED naming the bound',
+        caller: 'RESOURCE_EXHAUSTED naming the bound; each caller keeps a share',
         log: [],
         counters: ['refused_streams_full'],
         test: { file: overload, title: 'limits.streamsPerLink: large bodies over it' },
+      },
+      {
+        fault: 'one caller that takes all it can get of a server that does not read',
+        caller: 'RESOURCE_EXHAUSTED naming the bound at two thirds of it; calls of others find room',
+        log: [],
+        counters: ['refused_outbound_full', 'refused_streams_full'],
+        test: { file: overload, title: 'a caller that floods a server which does not read' },
       },
       {
         fault: 'more links than `limits.links`, `limits.linksPerUid`, `limits.linksPerAddress`',
@@ -258,6 +266,16 @@ export const faultGroups: readonly FaultGroup[] = [
     ],
   },
 ];
+
+/** What the first row whose fault contains `words` says of the refused ones, for tests to expect. */
+export function refusalBy(words: string): { status: string; notRun: boolean; counter: string } {
+  const row = faultGroups.flatMap(({ faults }) => faults).find(({ fault }) => fault.includes(words));
+  const status = /^[A-Z_]+/.exec(row?.caller ?? '')?.[0];
+  const counter = row?.counters[0];
+  if (row === undefined || status === undefined || counter === undefined)
+    throw new Error(`the table of faults has no refusal by ${words}`);
+  return { status, notRun: row.caller.includes('not run'), counter };
+}
 
 /** The tables of docs/faults.md. */
 export function describeFaults(): string {
