@@ -2,9 +2,30 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "native/engine/engine.h"
+#include "native/link/stream_link.h"
 
 namespace ringside {
+
+namespace {
+constexpr int64_t kPartingNs = 1'000 * kNsPerMs;
+constexpr size_t kMaxPartingBytes = 64 * 1024;
+
+/// Throws away what came on a socket. True: it has ended, or more came than anybody has to listen to.
+bool discard(int fd, size_t* discarded_bytes) {
+  for (;;) {
+    uint8_t unheard[4096];
+    const ssize_t got = recv(fd, unheard, sizeof unheard, MSG_DONTWAIT);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno != EAGAIN && errno != EWOULDBLOCK;
+    *discarded_bytes += static_cast<size_t>(got);
+    if (got == 0 || *discarded_bytes > kMaxPartingBytes) return true;
+  }
+}
+}  // namespace
 
 void Engine::on_link_timer(Link* link) {
   if (link->state == LinkState::kConnecting) {
@@ -46,8 +67,12 @@ void Engine::destroy_link(Link* link) {
   counters_.links_closed++;
   timers_.clear(&link->timer);
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->socket_fd(), nullptr);
-  // Closing alone would not tell the peer while a process that handed over to this one still holds a duplicate.
-  ::shutdown(link->socket_fd(), SHUT_RDWR);
+  if (link->state == LinkState::kClosing) {
+    part_from(static_cast<StreamLink*>(link)->release_fd());
+  } else {
+    // Closing alone would not tell the peer while a process that handed over to this one still holds a duplicate.
+    ::shutdown(link->socket_fd(), SHUT_RDWR);
+  }
   if (link->doorbell_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, link->doorbell_fd(), nullptr);
   if (link->upstream != UINT32_MAX) {
     Upstream& upstream = upstreams_.at(link->upstream);
@@ -88,6 +113,31 @@ void Engine::destroy_link(Link* link) {
   }
   slot.link.reset();
   slot.generation++;
+}
+
+/// Ends a connection whose peer was refused, in words that it can still read: closing while it writes its hello would be a reset, which
+/// overtakes them. So this side only writes no more, and what comes is thrown away until the peer closes; for a while.
+void Engine::part_from(UniqueFd fd) {
+  ::shutdown(fd.get(), SHUT_WR);
+  size_t discarded_bytes = 0;
+  if (discard(fd.get(), &discarded_bytes)) return;
+  const auto parting = std::find_if(partings_.begin(), partings_.end(), [](const Parting& at) { return !at.fd.valid(); });
+  if (parting == partings_.end()) return;
+  const auto slot = static_cast<uint32_t>(parting - partings_.begin());
+  if (!poll_add(fd.get(), EPOLLIN | EPOLLRDHUP | EPOLLET, poll_data(PollTag::kParting, slot))) return;
+  parting->fd = std::move(fd);
+  parting->discarded_bytes = discarded_bytes;
+  timers_.set(&parting->timer, now_ns_ + kPartingNs);
+}
+
+void Engine::hear_out(uint32_t slot) {
+  Parting& parting = partings_[slot];
+  if (parting.fd.valid() && discard(parting.fd.get(), &parting.discarded_bytes)) end_parting(&parting);
+}
+
+void Engine::end_parting(Parting* parting) {
+  timers_.clear(&parting->timer);
+  parting->fd.reset();
 }
 
 }  // namespace ringside

@@ -40,6 +40,10 @@ Engine::Engine(EngineOptions options, const Clock* clock, EventMailbox* mailbox,
     go_aways_[i].timer.kind = TimerKind::kGoAway;
     go_aways_[i].timer.slot = i;
   }
+  for (uint32_t i = 0; i < partings_.size(); i++) {
+    partings_[i].timer.kind = TimerKind::kParting;
+    partings_[i].timer.slot = i;
+  }
   if (!epoll_.valid() || !wake_fd_.valid()) {
     init_error_ = "no descriptor for the engine's loop: raise the limit on open files";
     return;
@@ -100,6 +104,10 @@ void Engine::wait_and_read(int max_wait_ms) {
       continue;
     }
     if (tag == PollTag::kWake) continue;
+    if (tag == PollTag::kParting) {
+      hear_out(static_cast<uint32_t>(rest));
+      continue;
+    }
     if (tag == PollTag::kHandoff) {
       if (giver_) giver_->on_readable();
       if (taker_) taker_->on_readable();
@@ -252,6 +260,9 @@ void Engine::expire_timers() {
         break;
       case TimerKind::kGoAway:
         go_away_settled(node->slot);
+        break;
+      case TimerKind::kParting:
+        end_parting(&partings_[node->slot]);
         break;
       case TimerKind::kHandoff:
         if (giver_ && node == &giver_->timer) giver_->expire();

@@ -4,7 +4,7 @@
 //   engine.cc         the loop: wait, read, flush, close, time
 //   open_links.cc     accept, hello, the switch to shared memory
 //   connect_upstreams.cc   links to other agents and old servers: connect, welcome, failures
-//   close_links.cc    keep-alive, violations, what a link leaves behind
+//   close_links.cc    keep-alive, violations, what a link leaves behind, peers that were refused
 //   legacy.cc         links of the legacy protocol: from the first bytes on, and the pool towards an old server
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
 //   walk_stream.cc    bodies in pieces: chunks and credit, both ways
@@ -136,6 +136,11 @@ class Engine final : public FrameSink, public InstanceHooks {
     std::unique_ptr<Link> link;
     uint32_t generation = 1;
   };
+  struct Parting {  // a connection that was refused, until its peer knows
+    UniqueFd fd;
+    TimerNode timer;
+    size_t discarded_bytes = 0;
+  };
   struct Waited {  // what is kept of a parked request
     FlowRef flow;
     int64_t arrived_ns;
@@ -181,6 +186,9 @@ class Engine final : public FrameSink, public InstanceHooks {
   void violation(Link* link, const char* reason);
   void destroy_link(Link* link);
   void on_link_timer(Link* link);
+  void part_from(UniqueFd fd);
+  void hear_out(uint32_t parting);
+  void end_parting(Parting* parting);
 
   // legacy.cc
   void switch_to_legacy(Link* link);
@@ -331,6 +339,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   };
   std::vector<Departure> down_unreported_;
   std::vector<uint32_t> idle_questions_;
+  std::array<Parting, 64> partings_;  // more at a time are closed at once
   bool listeners_paused_ = false;
   int64_t listeners_resume_ns_ = 0;
 

@@ -165,6 +165,7 @@ void Engine::let_go() {
   // First of all: an old poller would go on telling of descriptors whose duplicates live on.
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, uint64_t{0});
+  for (Parting& parting : partings_) parting.fd.reset();
   timers_ = TimerHeap{};
   links_.clear();
   free_links_.clear();

@@ -23,7 +23,7 @@ constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kListenerPauseNs = 100 * kNsPerMs;
 
 /// A welcome with a status instead of a link: whoever connects where there is no room for it is told so, if the socket takes it.
-void turn_away(int fd, std::string_view text) {
+void say_no(int fd, std::string_view text) {
   uint8_t bytes[kFixedBytes + kMaxNameBytes];
   FixedPart fixed;
   fixed.type = FrameType::kWelcome;
@@ -31,9 +31,6 @@ void turn_away(int fd, std::string_view text) {
   fixed.header_bytes = static_cast<uint32_t>(encode_status_message(bytes + kFixedBytes, kMaxNameBytes, text));
   encode_fixed(fixed, bytes);
   send(fd, bytes, kFixedBytes + fixed.header_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
-  // A hello left unread would turn the end into a reset, which overtakes the welcome.
-  uint8_t unread[1024];
-  recv(fd, unread, sizeof unread, MSG_DONTWAIT);
 }
 
 /// Which of the bounds on links from one place a link counts for.
@@ -82,7 +79,8 @@ void Engine::accept_all(uint32_t listener_slot) {
     }
     if (free_links_.empty() && links_.size() >= options_.max_links) {
       counters_.links_refused++;
-      turn_away(fd.get(), "the table of links is full (limits.links)");
+      say_no(fd.get(), "the table of links is full (limits.links)");
+      part_from(std::move(fd));
       continue;
     }
     ucred credentials{};
@@ -97,7 +95,8 @@ void Engine::accept_all(uint32_t listener_slot) {
       const auto others = links_of_address_.find(host);
       if (others != links_of_address_.end() && others->second >= options_.max_links_per_address) {
         counters_.links_refused++;
-        turn_away(fd.get(), host + " has " + std::to_string(others->second) + " links, which is the bound limits.linksPerAddress");
+        say_no(fd.get(), host + " has " + std::to_string(others->second) + " links, which is the bound limits.linksPerAddress");
+        part_from(std::move(fd));
         continue;
       }
     }

@@ -5,7 +5,7 @@
 
 namespace ringside {
 
-enum class PollTag : uint8_t { kWake = 0, kListener = 1, kSocket = 2, kDoorbell = 3, kHandoff = 4 };
+enum class PollTag : uint8_t { kWake = 0, kListener = 1, kSocket = 2, kDoorbell = 3, kHandoff = 4, kParting = 5 };
 
 inline constexpr int kPollTagShift = 56;
 

@@ -26,7 +26,7 @@ enum class LinkState : uint8_t {
   kConnecting,  // connect() under way
   kOpening,     // awaiting the peer's hello or welcome
   kOpen,
-  kClosing,  // refused: what is queued is still written, nothing is read
+  kClosing,  // refused: what is queued is still written, then its socket is parted from
 };
 
 /// One frame in memory. `head` (fixed part and header) is private and may be changed in place; `body` stands right behind it, or

@@ -205,6 +205,33 @@ describe('who may connect', () => {
     await until('room for one more', () => third.connect(wayTo(agent, 'shm')).then(Boolean, () => false));
   });
 
+  it('whoever is refused hears why, also one that speaks before it listens', async () => {
+    const agent = await mesh.agent('agent', {
+      socket: { allowUids: [(process.getuid?.() ?? 0) + 1] },
+      loopback: { token: 'correct-horse' },
+      limits: { linksPerAddress: 1 },
+    });
+    const only = RawLink.hello(agent.inbound);
+    await only.frame(FrameType.welcome);
+    const refusals = [
+      { where: agent.socket, words: 'add it to socket.allowUids' },
+      { where: agent.loopback, words: 'the loopback port asks for a token' },
+      { where: agent.inbound, words: 'limits.linksPerAddress' },
+    ];
+    for (let round = 0; round < 50; round++) {
+      for (const { where, words } of refusals) {
+        const refused = RawLink.hello(where);
+        refused.request('ledger', 'who');
+        const { header } = await refused.frame(FrameType.welcome);
+        expect(decodeHeader(header).statusMessage).toContain(words);
+        await refused.ended;
+      }
+    }
+    expect((await agent.counters())['links_refused']).toBe(150);
+    expect(await agent.links()).toHaveLength(1);
+    only.close();
+  });
+
   it('the loopback port asks for the token, the socket does not', async () => {
     const token = 'correct horse'.replace(' ', '-');
     const agent = await mesh.agent('agent', { loopback: { token } });

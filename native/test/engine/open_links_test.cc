@@ -47,6 +47,69 @@ TEST(OpenLinks, AUidThatIsNotAllowedIsRefusedWithAReason) {
   EXPECT_EQ(box.stats().counters["links_refused"], 1u);
 }
 
+/// Connections whose first bytes come when the refusal is out already.
+struct Refusing {
+  EngineBox box{refuse_all()};
+  uint16_t inbound = box.listen_tcp_port(LinkRole::kPeer);
+  Wire only = Wire::tcp(inbound);
+  Refusing() {
+    box.listen_unix_socket();
+    box.open(only, "the only one");
+  }
+  static EngineOptions refuse_all() {
+    EngineOptions options;
+    options.allow_uids = {static_cast<uint32_t>(::getuid()) + 1};
+    options.max_links_per_address = 1;
+    return options;
+  }
+};
+
+TEST(OpenLinks, WhoStillSpeaksHearsWhyItIsRefused) {
+  Refusing refusing;
+  EngineBox& box = refusing.box;
+  for (int i = 0; i < 50; i++) {
+    for (const bool unix_socket : {true, false}) {
+      Wire peer = unix_socket ? Wire::unix_socket(box.path()) : Wire::tcp(refusing.inbound);
+      if (i % 2 == 1) peer.send(hello("before"));
+      box.turn_until([&] { return box.engine.counters().links_refused == static_cast<uint64_t>(2 * i + (unix_socket ? 1 : 2)); });
+      peer.send(hello("after"));  // must not be an error
+      box.turn(2);
+      peer.send(hello("again"));
+      EXPECT_EQ(peer.take().code(), unix_socket ? Code::kPermissionDenied : Code::kResourceExhausted);
+      EXPECT_TRUE(peer.has_ended());
+    }
+  }
+  EXPECT_EQ(box.stats().limits["links"].first, 1u) << "who is refused takes no place";
+}
+
+TEST(OpenLinks, WhoIsRefusedIsHeardOutForAWhileOnly) {
+  Refusing refusing;
+  EngineBox& box = refusing.box;
+  const auto is_over = [](const Wire& peer) { return ::send(peer.fd(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0; };
+  Wire quiet = Wire::unix_socket(box.path());
+  Wire noisy = Wire::unix_socket(box.path());
+  box.turn(2);
+  EXPECT_FALSE(is_over(quiet));
+  noisy.send_bytes(std::string(100'000, 'x'));
+  box.turn();
+  EXPECT_TRUE(is_over(noisy));
+  box.advance_ms(999);
+  EXPECT_FALSE(is_over(quiet));
+  box.advance_ms(1);
+  EXPECT_TRUE(is_over(quiet));
+
+  std::vector<Wire> crowd;
+  for (int i = 0; i < 100; i++) crowd.push_back(Wire::unix_socket(box.path()));
+  box.turn(4);
+  EXPECT_EQ(std::count_if(crowd.begin(), crowd.end(), is_over), 36) << "beyond 64 at a time nobody is waited for";
+  for (Wire& peer : crowd) EXPECT_EQ(peer.take().code(), Code::kPermissionDenied);
+  for (Wire& peer : crowd) peer.close();
+  box.turn();
+  Wire late = Wire::unix_socket(box.path());
+  box.turn(2);
+  EXPECT_FALSE(is_over(late)) << "they have gone and left room";
+}
+
 TEST(OpenLinks, ATokenIsAskedForOnTheLoopbackPortOnly) {
   EngineOptions options;
   options.loopback_token = "secret";
