@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { chmodSync, chownSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fallbackListOf } from '../base/default-socket.js';
+import { joinHostPort } from '../base/join-host-port.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import type { Instance } from '../registry/instance.js';
 import type { Registration, Registry } from '../registry/registry.js';
@@ -78,7 +79,7 @@ export class EgressFallback {
       // This address may stand there for a process before this one as well.
       .filter(({ host, port, group }) => group === app && (host !== advertise.host || port !== ownPort))
       .slice(0, maxListed)
-      .map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`));
+      .map(joinHostPort);
     const text = `${JSON.stringify({ token: loopback.token, agents })}\n`;
     if (text === this.#listed) return;
     const path = fallbackListOf(socket.path);

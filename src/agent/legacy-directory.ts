@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { MeshError, errorText } from '../base/errors.js';
 import { Gate } from '../base/gate.js';
+import { joinHostPort } from '../base/join-host-port.js';
 import { Status } from '../base/status.js';
 import type { RegistrationState } from '../handoff/agent-state.js';
 import type { EngineDirection, Verdict } from '../native/engine-commands.js';
@@ -150,7 +151,7 @@ export class LegacyDirectory {
         (instance) =>
           instance.weight > 0 && takesIn(group, instance.group) && instance.protocols.includes(protocol),
       )
-      .map(({ host, port }) => `${addressOf(host, port)}?timeout=1000&protocol=${protocol}`);
+      .map(({ host, port }) => `${joinHostPort({ host, port })}?timeout=1000&protocol=${protocol}`);
     return { hosts: [...new Set(hosts)], uri };
   }
 
@@ -275,10 +276,6 @@ function splitUri(uri: string, argument: unknown): { service: string; group: str
   const [service = '', inUri = ''] = uri.split('#', 2);
   const named = typeof argument === 'string' && argument !== '' ? argument : inUri;
   return { service, group: named === '*' ? '' : named };
-}
-
-function addressOf(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function parse<T>(schema: z.ZodType<T>, body: Buffer): T {

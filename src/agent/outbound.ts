@@ -1,5 +1,6 @@
 // Calls of this agent's apps to others: which services are watched in the registry, and their way into the engine's clusters.
 // A service is watched from its first call on; names that no instance serves make room when there are too many.
+import { joinHostPort } from '../base/join-host-port.js';
 import type { ServiceState } from '../handoff/agent-state.js';
 import { endpointsOf } from '../policy/endpoints-of.js';
 import { LEGACY_PROTOCOL, MESH_PROTOCOL } from '../registry/instance.js';
@@ -96,7 +97,7 @@ function candidatesOf(instances: readonly Instance[]): Candidate[] {
   return endpointsOf(instances, { protocols: [MESH_PROTOCOL, LEGACY_PROTOCOL] }).map(
     ({ id, host, port, weight, protocol }) => {
       const { group, version, epoch, zone } = byId.get(id) as Instance;
-      const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+      const address = joinHostPort({ host, port });
       const spoken = protocol === MESH_PROTOCOL ? 'mesh' : 'legacy';
       return { key: `${id}@${epoch}`, group, version, zone, endpoint: { address, weight, protocol: spoken } };
     },
