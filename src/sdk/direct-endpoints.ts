@@ -4,7 +4,7 @@
 import { backoffMs } from '../policy/backoff.js';
 import { openTcpChannel } from './channel-socket.js';
 import { encodeHello } from './hello.js';
-import { Link } from './link.js';
+import { Link, linkBounds } from './link.js';
 import type { LinkEvents } from './link.js';
 import type { LinkSource, LinkSourceEvents } from './link-source.js';
 import type { HostPort, Settings } from './settings.js';
@@ -81,17 +81,9 @@ export class DirectEndpoints implements LinkSource {
   }
 
   #open(endpoint: Endpoint): Link {
-    const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs } = this.settings;
     const link = new Link(
       (events) => openTcpChannel(endpoint, this.#hello, events),
-      {
-        role: 'connect',
-        maxPendingCalls,
-        maxOutboundBytes,
-        streams,
-        openTimeoutMs: connectTimeoutMs,
-        keepAliveMs,
-      },
+      { role: 'connect', ...linkBounds(this.settings) },
       {
         onRequest: this.events.onRequest,
         onCancel: this.events.onCancel,

@@ -2,9 +2,10 @@
 // requests to the dispatcher. Closing asks every peer to send no more (go-away) before anything is shut.
 import { createServer } from 'node:net';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
+import { joinHostPort } from '../base/join-host-port.js';
 import { acceptSocketChannel } from './channel-socket.js';
 import { answerHello } from './hello.js';
-import { Link } from './link.js';
+import { Link, linkBounds } from './link.js';
 import type { LinkEvents } from './link.js';
 import type { HostPort, Settings } from './settings.js';
 
@@ -37,8 +38,8 @@ export class DirectListener {
 
   /** Where it listens, as `host:port`. */
   get address(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+    const { address: host, port } = this.#server.address() as AddressInfo;
+    return joinHostPort({ host, port });
   }
 
   /** Asks all peers to send no more and waits until they agreed, at most `timeoutMs`. */
@@ -53,18 +54,12 @@ export class DirectListener {
   }
 
   #accept(socket: Socket): void {
-    const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs, token } =
-      this.settings;
     const link = new Link(
       (events) => acceptSocketChannel(socket, events),
       {
         role: 'accept',
-        maxPendingCalls,
-        maxOutboundBytes,
-        streams,
-        openTimeoutMs: connectTimeoutMs,
-        keepAliveMs,
-        onHello: (hello) => answerHello(hello, token),
+        ...linkBounds(this.settings),
+        onHello: (hello) => answerHello(hello, this.settings.token),
       },
       {
         onRequest: this.events.onRequest,

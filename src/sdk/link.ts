@@ -20,6 +20,7 @@ import { LinkPulse } from './link-pulse.js';
 import { LinkReplies } from './link-replies.js';
 import { LinkWriter } from './link-writer.js';
 import { refused } from './refusal.js';
+import type { Settings } from './settings.js';
 import type { StreamLimits } from './stream-limits.js';
 import type { Reply } from './types.js';
 
@@ -45,6 +46,17 @@ export interface LinkOptions {
   keepAliveMs: number;
   /** Accepting side: answers the welcome to a hello; a status other than 0 closes the link behind it. */
   onHello?: (hello: Frame) => { status: number; welcome: Buffer };
+}
+
+/** What the settings say of every link, in either role. */
+export function linkBounds(
+  settings: Pick<
+    Settings,
+    'maxPendingCalls' | 'maxOutboundBytes' | 'streams' | 'connectTimeoutMs' | 'keepAliveMs'
+  >,
+): Omit<LinkOptions, 'role' | 'onHello'> {
+  const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs } = settings;
+  return { maxPendingCalls, maxOutboundBytes, streams, openTimeoutMs: connectTimeoutMs, keepAliveMs };
 }
 
 const maxGoAways = 64;

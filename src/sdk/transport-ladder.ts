@@ -11,7 +11,7 @@ import type { OpenAppLink } from './channel-shm.js';
 import { openTcpChannel, openUnixChannel } from './channel-socket.js';
 import { readFallbackList } from './fallback-list.js';
 import { encodeHello } from './hello.js';
-import { Link } from './link.js';
+import { Link, linkBounds } from './link.js';
 import type { LinkEvents } from './link.js';
 import type { LinkSource, LinkSourceEvents } from './link-source.js';
 import type { Settings } from './settings.js';
@@ -165,12 +165,16 @@ export class TransportLadder implements LinkSource {
   }
 
   async #open(kind: ChannelKind, channel: OpenChannel): Promise<Link> {
-    const link = new Link(channel, this.#linkOptions(), {
-      onRequest: this.events.onRequest,
-      onCancel: this.events.onCancel,
-      onGoAway: (going) => void this.#goneAway(going),
-      onClosed: (closed, reason) => this.#lost(closed, reason),
-    });
+    const link = new Link(
+      channel,
+      { role: 'connect', ...linkBounds(this.settings) },
+      {
+        onRequest: this.events.onRequest,
+        onCancel: this.events.onCancel,
+        onGoAway: (going) => void this.#goneAway(going),
+        onClosed: (closed, reason) => this.#lost(closed, reason),
+      },
+    );
     this.#links.add(link);
     try {
       const welcome = await link.opened;
@@ -203,18 +207,6 @@ export class TransportLadder implements LinkSource {
     const hello = encodeHello(app, 0, token);
     if (kind === 'unix') return (events) => openUnixChannel(socketPath!, hello, events);
     return (events) => openTcpChannel(tcp!, hello, events);
-  }
-
-  #linkOptions(): ConstructorParameters<typeof Link>[1] {
-    const { maxPendingCalls, maxOutboundBytes, streams, connectTimeoutMs, keepAliveMs } = this.settings;
-    return {
-      role: 'connect',
-      maxPendingCalls,
-      maxOutboundBytes,
-      streams,
-      openTimeoutMs: connectTimeoutMs,
-      keepAliveMs,
-    };
   }
 
   #adopt(link: Link, rung: number, reasons: readonly string[]): void {
