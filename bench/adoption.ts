@@ -5,9 +5,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { quantile } from '../dist/cli/demo/summarize.js';
 import { connect } from '../dist/index.js';
 import type { Client } from '../dist/index.js';
 import { startPacer } from '../dist/native/pacer.js';
+import { median } from './measure/figures.js';
 import { startAgent } from './paths/agents.js';
 import type { RunningAgent } from './paths/agents.js';
 import { AbsentError, executable, Processes } from './paths/processes.js';
@@ -19,12 +21,6 @@ const rounds = 5;
 const attempts = 10;
 const oldService = '/service/bench';
 const request = JSON.stringify({ action: oldService, params: { m: 'echo', args: ['x'.repeat(1024)] } });
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
-}
-const median = (values: readonly number[]): number => quantile(values, 0.5);
 
 async function retried<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
@@ -94,8 +90,8 @@ async function measureOldFleet(processes: Processes): Promise<void> {
     const names = [...clients.keys()];
     for (let i = 0; i < names.length; i++) {
       const name = names[(i + round + 1) % names.length]!;
-      const tookUs = await paced(clients.get(name)!);
-      if (round >= 0) figures.get(name)!.push({ p50: median(tookUs), p99: quantile(tookUs, 0.99) });
+      const tookUs = (await paced(clients.get(name)!)).sort((a, b) => a - b);
+      if (round >= 0) figures.get(name)!.push({ p50: quantile(tookUs, 0.5), p99: quantile(tookUs, 0.99) });
     }
   }
   console.log(

@@ -12,6 +12,7 @@ import { connect, serve } from '../dist/index.js';
 import type { Client } from '../dist/index.js';
 import { startPacer } from '../dist/native/pacer.js';
 import { encodeHello } from '../dist/sdk/hello.js';
+import { median } from './measure/figures.js';
 import { startAgent } from './paths/agents.js';
 import type { RunningAgent } from './paths/agents.js';
 import { Processes } from './paths/processes.js';
@@ -34,10 +35,6 @@ interface Ready {
 function count(text: string): number {
   if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError('a number, at most 99999');
   return Number(text);
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 async function openIdle(port: number): Promise<Socket> {
