@@ -1,14 +1,11 @@
 // What the engine's tables cost per request: flow lookup among 100,000 flows under uniform keys, every balancer's pick among
-// 10,000 endpoints, arming and clearing of deadlines, opening and closing of pending requests, a latency sample. Run by hand
-// after a change to native/engine: build-plain/engine_bench. Prints the best of several rounds in time on a core, because on a shared
-// machine only the minimum is about the code.
-#include <algorithm>
+// 10,000 endpoints, arming and clearing of deadlines, opening and closing of pending requests, a latency sample. Run by
+// `npm run bench -- --scenario scale`, or by hand after a change to native/engine.
 #include <cstdio>
-#include <ctime>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "native/bench/measure.h"
 #include "native/engine/flow_table.h"
 #include "native/engine/pending.h"
 #include "native/engine/pick.h"
@@ -21,26 +18,10 @@ namespace {
 
 constexpr uint64_t kSeed = 0x1234567;
 
-/// Time that this thread has had a core, in nanoseconds.
-double cpu_ns() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
-}
-
 template <typename Work>
-void measure(const char* name, Work work) {
-  constexpr int kRounds = 9;
-  constexpr uint32_t kCalls = 200'000;
-  double best_ns = std::numeric_limits<double>::max();
-  uint64_t sum = 0;
-  for (int round = 0; round < kRounds; ++round) {
-    const double start_ns = cpu_ns();
-    for (uint32_t i = 0; i < kCalls; ++i) sum += work(i);
-    best_ns = std::min(best_ns, (cpu_ns() - start_ns) / kCalls);
-  }
-  // The sum is printed so that no compiler drops the work.
-  std::printf("%-64s %8.1f ns  (checksum %llu)\n", name, best_ns, static_cast<unsigned long long>(sum));
+void measure_engine(const char* name, Work work) {
+  constexpr int kCalls = 200'000;
+  measure(name, kCalls, 1, work);
 }
 
 void flows() {
@@ -67,8 +48,8 @@ void flows() {
     const FlowLookup found = table.lookup(Direction::kOutbound, view, nullptr, 0);
     return found.flow != nullptr ? 1 + found.flow->cluster : 0;
   };
-  measure("flow lookup, 100,000 flows, uniform keys", [&](uint32_t) { return look_up(random.below(kServices * kMethods)); });
-  measure("flow lookup, 100,000 flows, the same 16 keys", [&](uint32_t i) { return look_up((i & 15) * 6001); });
+  measure_engine("flow lookup, 100,000 flows, uniform keys", [&](uint32_t) { return look_up(random.below(kServices * kMethods)); });
+  measure_engine("flow lookup, 100,000 flows, the same 16 keys", [&](uint32_t i) { return look_up((i & 15) * 6001); });
 }
 
 class NoUpstreams final : public InstanceHooks {
@@ -98,13 +79,13 @@ void picks() {
       Cluster& cluster = *table.find(1);
       char text[80];
       std::snprintf(text, sizeof text, "pick, %s, %u endpoints", name, endpoints);
-      measure(text, [&](uint32_t) {
+      measure_engine(text, [&](uint32_t) {
         const uint32_t slot = pick(cluster, table, random, [](uint32_t) { return true; });
         table.instance(slot).in_flight += slot & 1;
         return slot;
       });
       std::snprintf(text, sizeof text, "pick, %s, %u endpoints, half of them out", name, endpoints);
-      measure(text, [&](uint32_t) { return pick(cluster, table, random, [](uint32_t slot) { return slot % 2 == 0; }); });
+      measure_engine(text, [&](uint32_t) { return pick(cluster, table, random, [](uint32_t slot) { return slot % 2 == 0; }); });
       table.remove(1);
     }
   }
@@ -118,19 +99,19 @@ void timers() {
   int64_t now = 0;
   for (TimerNode& node : nodes) heap.set(&node, random.below(5'000'000));
   heap.clear(&nodes[kArmed]);
-  measure("timer set and clear, 10,000 armed, one timeout for all", [&](uint32_t i) {
+  measure_engine("timer set and clear, 10,000 armed, one timeout for all", [&](uint32_t i) {
     TimerNode& node = nodes[i % kArmed];
     heap.clear(&node);
     heap.set(&node, 5'000'000 + now++);
     return static_cast<uint64_t>(node.heap_index);
   });
-  measure("timer set and clear, 10,000 armed, random timeouts", [&](uint32_t i) {
+  measure_engine("timer set and clear, 10,000 armed, random timeouts", [&](uint32_t i) {
     TimerNode& node = nodes[i % kArmed];
     heap.clear(&node);
     heap.set(&node, now + random.below(5'000'000));
     return static_cast<uint64_t>(node.heap_index);
   });
-  measure("timer expiry and setting again, 10,000 armed", [&](uint32_t) {
+  measure_engine("timer expiry and setting again, 10,000 armed", [&](uint32_t) {
     TimerNode* node = heap.pop_expired(INT64_MAX);
     heap.set(node, node->deadline_ns + 1 + random.below(5'000'000));
     return static_cast<uint64_t>(node->slot);
@@ -152,20 +133,20 @@ void pendings() {
     return table.request_id(slot);
   };
   for (uint64_t& request : open) request = begin();
-  measure("pending: find reply, close, open; 10,000 open", [&](uint32_t i) {
+  measure_engine("pending: find reply, close, open; 10,000 open", [&](uint32_t i) {
     uint64_t& request = open[(i * 7919u) % kOpen];
     table.close(table.find_reply(request), &down, &up);
     request = begin();
     return request & 1;
   });
-  measure("pending: find request by its sender's id; 10,000 open",
+  measure_engine("pending: find request by its sender's id; 10,000 open",
           [&](uint32_t i) -> uint64_t { return table.find_request(app, id - i % 5000); });
 }
 
 void sketches() {
   Sketch sketch;
   Random random(kSeed);
-  measure("latency sample", [&](uint32_t) {
+  measure_engine("latency sample", [&](uint32_t) {
     sketch.add_ns(random.below(50'000'000));
     return uint64_t{1};
   });
