@@ -1,16 +1,42 @@
+// Three projects, one after the other (`groupOrder`). Files of `unit` and of `e2e` share the machine: whatever they use is theirs alone (directories,
+// ports, names), and what they expect comes at any speed. `alone` holds the end-to-end tests that watch what a process uses or how evenly it works.
 import { defineConfig } from 'vitest/config';
+
+const alone = ['many-calls', 'flows'].map((name) => `test/e2e/${name}.test.ts`);
+/** Each waits about half of its time, so that two keep two cores busy. */
+const endToEndFilesAtOnce = 2;
 
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/e2e/**'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/e2e/**'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
       {
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          exclude: alone,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          maxWorkers: endToEndFilesAtOnce,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: 'e2e-alone',
+          include: alone,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

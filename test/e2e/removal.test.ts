@@ -26,9 +26,14 @@ interface Pair {
 }
 
 /** Two servers, on one agent or each on its own, and a client that both of them have served. */
-async function pair(agents: 'one agent' | 'two agents', transport: TestTransport = 'shm'): Promise<Pair> {
+async function pair(
+  agents: 'one agent' | 'two agents',
+  transport: TestTransport = 'shm',
+  configOfLeaving = config,
+): Promise<Pair> {
   const agentOfStaying = await mesh.agent('far-stays', config);
-  const agentOfLeaving = agents === 'one agent' ? agentOfStaying : await mesh.agent('far-leaves', config);
+  const agentOfLeaving =
+    agents === 'one agent' ? agentOfStaying : await mesh.agent('far-leaves', configOfLeaving);
   const [client, stays, leaves] = await Promise.all([
     mesh.client('client', near, transport),
     mesh.server('stays', agentOfStaying, { service: 'ledger' }, transport),
@@ -154,11 +159,12 @@ describe('by force', () => {
   });
 
   it('an agent that comes back on its port without its application', async () => {
-    const { client, stays, leaves, agentOfLeaving } = await pair('two agents');
+    // The dead instance stays in the list until its address answers again.
+    const longLease = { registry: { leaseMs: 60_000, sweepMs: 200 } };
+    const { client, stays, leaves, agentOfLeaving } = await pair('two agents', 'shm', longLease);
     const { inbound } = agentOfLeaving;
     await Promise.all([agentOfLeaving.kill(), leaves.process.end('SIGKILL')]);
-    // With a long lease: the dead instance stays in the list, and its address answers again.
-    const again = await mesh.agent('far-leaves', { ...config, inbound: { port: inbound } });
+    const again = await mesh.agent('far-leaves', { ...longLease, inbound: { port: inbound } });
     await until('the caller to be connected to the new agent', async () =>
       (await near.links()).some(({ peer, state }) => peer === `127.0.0.1:${inbound}` && state === 'open'),
     );

@@ -60,7 +60,7 @@ function runRound({ name, version, files, uid }) {
       program,
       [
         join(root, 'node_modules/vitest/vitest.mjs'),
-        ...['run', '--project', 'e2e', '--silent=passed-only'],
+        ...['run', '--project', 'e2e', '--project', 'e2e-alone', '--silent=passed-only'],
         // What would be written beside the sources: another user may not.
         ...['--configLoader', 'runner', '--no-cache'],
         ...['--reporter=default', '--reporter=json', `--outputFile.json=${results}`],

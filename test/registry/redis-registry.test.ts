@@ -10,7 +10,8 @@ import { openRedisRegistry } from '../../src/registry/redis/redis-registry.js';
 import type { RedisRegistry, RedisRegistryOptions } from '../../src/registry/redis/redis-registry.js';
 import { keysOf } from '../../src/registry/redis/service-keys.js';
 import { hasOpenssl, makeCertificate } from '../support/certificate.js';
-import { freePort, RedisProcess, hasRedis } from '../support/redis-process.js';
+import { RedisProcess, hasRedis } from '../support/redis-process.js';
+import { steadyPort } from '../support/steady-port.js';
 import { until } from '../support/until.js';
 import { instanceOf } from './registry-fixture.js';
 
@@ -426,7 +427,7 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
 
   it.skipIf(!hasOpenssl)('over TLS, trusting an authority of its own and nobody else', async () => {
     const { certificate, key } = makeCertificate(directory);
-    const port = await freePort();
+    const port = steadyPort();
     const options = ['--tls-port', String(port), '--tls-cert-file', certificate, '--tls-key-file', key];
     const secured = await RedisProcess.start([...options, '--tls-auth-clients', 'no']);
     try {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { ClusterView, FlowView, LimitView, LinkView, ReadyView } from '../../src/observe/agent-view.js';
 import { RunningProcess } from './running-process.js';
 import type { StartOptions } from './running-process.js';
+import { steadyPort } from './steady-port.js';
 import { until } from './until.js';
 
 /** The command line's entry. */
@@ -60,8 +61,8 @@ export class AgentProcess {
       {
         app: name,
         socket: { path: socket },
-        loopback: { port: 0 },
-        inbound: { host: '127.0.0.1', port: 0 },
+        loopback: { port: steadyPort() },
+        inbound: { host: '127.0.0.1', port: steadyPort() },
         advertise: { host: '127.0.0.1' },
         admin: { port: 0 },
         registry: { directory: join(directory, 'registry') },

@@ -9,8 +9,6 @@ const namespace = `ringside-${process.pid}`;
 const outer = `rs${process.pid % 100_000}a`;
 const inner = `rs${process.pid % 100_000}b`;
 const slow = `rs${process.pid % 100_000}s`;
-/** Addresses of a range for tests of networks (RFC 2544). */
-const near = '198.18.77.1';
 const slowPath = fileURLToPath(new URL('slow-path.py', import.meta.url));
 
 /** How long a packet takes in each direction, give or take, and how many get lost. */
@@ -19,6 +17,9 @@ export interface Slowness {
   jitterMs: number;
   lostPercent: number;
 }
+/** Four addresses, of those for tests of networks (RFC 2544), that no other process of tests has. */
+const address = (i: number): string => `198.18.${(process.pid >> 6) & 255}.${4 * (process.pid & 63) + i}`;
+const near = address(1);
 
 function run(command: string): string | undefined {
   const [program, ...args] = command.split(' ') as [string, ...string[]];
@@ -36,7 +37,7 @@ function must(...commands: string[]): void {
 /** See the file's head. */
 export class FarNetwork {
   /** Address of the far side. */
-  readonly host = '198.18.77.2';
+  readonly host = address(2);
   /** Runs a process over there. */
   readonly through: [string, ...string[]] = ['ip', 'netns', 'exec', namespace];
   #slowPath: SlowPath | undefined;

@@ -2,6 +2,7 @@
 // without any code of the project's, so that what it reads and writes is what an old server would.
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { steadyPort } from './steady-port.js';
 
 export interface OldRequest {
   action: string;
@@ -30,10 +31,10 @@ export class OldServer {
     server.on('connection', (socket) => this.#serve(socket));
   }
 
-  /** @param at a port of this machine, 0 for any, or the path of a unix socket */
+  /** @param at a port of this machine, or the path of a unix socket */
   static async start(
     handle: (request: OldRequest) => Answer | Promise<Answer>,
-    at: number | string = 0,
+    at: number | string = steadyPort(),
   ): Promise<OldServer> {
     const server = createServer();
     const old = new OldServer(server, handle);

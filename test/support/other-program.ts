@@ -4,6 +4,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { steadyPort } from './steady-port.js';
 import { inTime } from './until.js';
 
 /** Debian's, whose modules come from packages. */
@@ -45,8 +46,8 @@ export class OtherProgram {
     private readonly ended: Promise<unknown>,
   ) {}
 
-  /** Starts an example that serves, on `port` or any free one. */
-  static async serve(file: string, port = 0): Promise<OtherProgram> {
+  /** Starts an example that serves. */
+  static async serve(file: string, port = steadyPort()): Promise<OtherProgram> {
     const [program, script] = example(file);
     const child = spawn(program, [script, String(port)], { stdio: ['ignore', 'pipe', 'inherit'] });
     const ended = new Promise((resolve) => child.on('exit', resolve));

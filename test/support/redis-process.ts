@@ -1,27 +1,18 @@
-// A real redis-server for one test or one file of tests, on a free port, in a directory of its own. Where the binary is missing, tests that
+// A real redis-server for one test or one file of tests, on a port and in a directory of its own. Where the binary is missing, tests that
 // need one are skipped, and that is said.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import type { ChildProcess } from 'node:child_process';
+import { steadyPort } from './steady-port.js';
 import { inTime, until } from './until.js';
 
 /** Whether there is a redis-server to start. */
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 if (!hasRedis) console.warn('redis-server is not installed: tests that need it are SKIPPED');
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Whether something answers an inline PING there, be it with an error. */
 function answers(port: number): Promise<boolean> {
@@ -51,14 +42,14 @@ export class RedisProcess {
 
   /** Starts one; `options` are arguments as in a configuration file, such as `['--requirepass', 'x']`. */
   static async start(options: readonly string[] = []): Promise<RedisProcess> {
-    const redis = new RedisProcess(await freePort(), options);
+    const redis = new RedisProcess(steadyPort(), options);
     await redis.up();
     return redis;
   }
 
   /** Starts a sentinel that alone decides about the master on a port of this machine. */
   static async sentinel(master: string, masterPort: number): Promise<RedisProcess> {
-    const redis = new RedisProcess(await freePort(), []);
+    const redis = new RedisProcess(steadyPort(), []);
     const file = join(redis.directory, 'sentinel.conf');
     const lines = [
       `port ${redis.port}`,
@@ -78,7 +69,7 @@ export class RedisProcess {
     const nodes = await Promise.all(
       Array.from({ length: count }, async () => {
         // Its own choice, ten thousand above the other port, may be no port at all.
-        const busPort = await freePort();
+        const busPort = steadyPort();
         const options = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'];
         const node = await RedisProcess.start([...options, '--cluster-port', String(busPort)]);
         return { node, busPort };
