@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMailboxBusyBytes = 1 << 20;
 
-std::string_view text_of(const uint8_t* p, size_t n) { return {reinterpret_cast<const char*>(p), n}; }
+std::string_view view_of(const uint8_t* p, size_t n) { return {reinterpret_cast<const char*>(p), n}; }
 
 }  // namespace
 
@@ -23,8 +23,8 @@ void Engine::report_upcall(Handle token, UpcallKind kind, Direction direction, c
     out.u64(link.handle.pack());
     out.u8(static_cast<uint8_t>(frame.fixed.type));
     out.u32(frame.fixed.timeout_ms);
-    out.bytes(text_of(frame.header(), frame.header_bytes()));
-    out.bytes(kind == UpcallKind::kControl ? text_of(frame.body, frame.body_bytes) : std::string_view{});
+    out.bytes(view_of(frame.header(), frame.header_bytes()));
+    out.bytes(kind == UpcallKind::kControl ? view_of(frame.body, frame.body_bytes) : std::string_view{});
   });
 }
 

@@ -11,10 +11,6 @@
 
 namespace ringside {
 
-namespace {
-constexpr size_t kKeptScratchBytes = 64 * 1024;
-}  // namespace
-
 LegacyCalleeLink::LegacyCalleeLink(LinkKind link_kind, std::unique_ptr<Channel> channel, TurnArena* arena, const Bounds& bounds)
     : LegacyLink(link_kind, LinkRole::kUpstream, std::move(channel), arena, bounds) {}
 

@@ -11,7 +11,6 @@ namespace ringside {
 
 namespace {
 
-constexpr size_t kKeptScratchBytes = 64 * 1024;
 constexpr std::string_view kNoAuth = "-NOAUTH Authentication required: the loopback port asks for a token (loopback.token)\r\n";
 
 std::string bulk(std::string_view text) {

@@ -10,7 +10,7 @@
 namespace ringside {
 
 namespace {
-constexpr size_t kReadBytes = 64 * 1024;
+constexpr size_t kLegacyReadBytes = 64 * 1024;
 constexpr const char* kNoRoom = "the agent holds too many bytes of the legacy protocol (limits.legacyBytes): try again later";
 }  // namespace
 
@@ -68,7 +68,7 @@ ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
       uint8_t* const whole = arena_->take(n);
       std::memcpy(whole, partial_.data(), n);
       partial_.clear();
-      if (partial_.capacity() > kReadBytes) std::vector<uint8_t>().swap(partial_);
+      if (partial_.capacity() > kLegacyReadBytes) std::vector<uint8_t>().swap(partial_);
       if (!take_from(sink, whole, n)) return failed_ ? ReadResult::kViolation : ReadResult::kDrained;
     }
     if (!may_read()) {
@@ -76,8 +76,8 @@ ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
       return ReadResult::kDrained;
     }
     if (read_bytes >= budget_bytes) return ReadResult::kMore;
-    uint8_t* const block = arena_->take(kReadBytes);
-    const ssize_t got = channel_->read(block, kReadBytes);
+    uint8_t* const block = arena_->take(kLegacyReadBytes);
+    const ssize_t got = channel_->read(block, kLegacyReadBytes);
     arena_->give_back(block, got > 0 ? static_cast<size_t>(got) : 0);
     if (got == 0) {
       reason = "the peer closed the connection";
@@ -93,7 +93,7 @@ ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
     read_bytes += n;
     if (!partial_.empty()) {
       // What one reading brings is always taken, so that short messages get through when long ones fill the account.
-      if (partial_.size() + n > kReadBytes && !account_->may_hold(booked_bytes_, n)) return out_of_room(kNoRoom);
+      if (partial_.size() + n > kLegacyReadBytes && !account_->may_hold(booked_bytes_, n)) return out_of_room(kNoRoom);
       partial_.insert(partial_.end(), block, block + n);
       book();
     } else if (!take_from(sink, block, n)) {

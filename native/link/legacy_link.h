@@ -18,6 +18,9 @@
 
 namespace ringside {
 
+/// What a link keeps of memory that a large message needed.
+inline constexpr size_t kKeptScratchBytes = 64 * 1024;
+
 class LegacyLink : public Link {
  public:
   /// What all of its kind have in common; `account` outlives them.

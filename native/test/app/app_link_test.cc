@@ -20,7 +20,7 @@ using testing::make_request;
 using State = AppLink::State;
 using Written = AppLink::Written;
 
-constexpr uint32_t kRing = kMinRingBytes;
+constexpr uint32_t kRingBytes = kMinRingBytes;
 constexpr size_t kSlab = 256 * 1024;
 
 class OpenAppLink : public ::testing::Test {
@@ -29,12 +29,12 @@ class OpenAppLink : public ::testing::Test {
 
   void open() {
     link_holder_ = std::make_unique<AppLink>();
-    const Bytes hello = testing::make_hello(kRing);
+    const Bytes hello = testing::make_hello(kRingBytes);
     link().start(agent_.path(), hello.data(), hello.size());
     link().on_socket();
     agent_.accept();
-    agent_.make_rings(kRing);
-    agent_.send(testing::make_welcome(0, kRing), agent_.ring_fds());
+    agent_.make_rings(kRingBytes);
+    agent_.send(testing::make_welcome(0, kRingBytes), agent_.ring_fds());
     agent_.bells.pipe_read.reset();
     link().on_socket();
     ASSERT_EQ(link().state(), State::kOpen) << link().reason();
@@ -155,7 +155,7 @@ TEST_F(OpenAppLink, AFullRingHasNoRoomAndTellsWhenItHas) {
     ASSERT_EQ(link().write_frame(frame.data(), prefix, frame.data() + prefix, 60'000), Written::kAll);
     sent++;
   }
-  EXPECT_GE(sent, kRing / frame.size() / 2);
+  EXPECT_GE(sent, kRingBytes / frame.size() / 2);
   EXPECT_FALSE(link().space_returned());
   EXPECT_EQ(agent_.take_all().size(), sent);
   EXPECT_TRUE(is_readable(link().doorbell_fd()));

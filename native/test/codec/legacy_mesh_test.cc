@@ -12,7 +12,7 @@
 namespace ringside {
 namespace {
 
-const uint8_t* bytes(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+const uint8_t* json_bytes(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
 
 struct Translated {
   LegacyProblem problem;
@@ -22,7 +22,7 @@ struct Translated {
 Translated to_mesh(std::string_view json) {
   Translated out;
   LegacyRequest request;
-  out.problem = parse_legacy_request(bytes(json), json.size(), &request);
+  out.problem = parse_legacy_request(json_bytes(json), json.size(), &request);
   if (out.problem.ec != 0) return out;
   out.header.resize(kMaxHeaderBytes);
   size_t n = 0;
@@ -102,7 +102,7 @@ TEST(LegacyReplyToMesh, CarriesTheServersOwnCode) {
   for (const std::string& em : {std::string("it threw"), std::string(20'000, 'x'), std::string(20'000, '\\')}) {
     const std::string json = R"({"ec":503,"em":")" + em + "\"}";
     LegacyReply reply;
-    ASSERT_EQ(parse_legacy_reply(bytes(json), json.size(), &reply), nullptr);
+    ASSERT_EQ(parse_legacy_reply(json_bytes(json), json.size(), &reply), nullptr);
     std::vector<uint8_t> header(kMaxHeaderBytes);
     header.resize(write_reply_header(reply, header.data()));
     HeaderView view;

@@ -9,7 +9,7 @@
 namespace ringside {
 namespace {
 
-bool valid(const std::string& s) { return is_utf8(reinterpret_cast<const uint8_t*>(s.data()), s.size()); }
+bool valid_utf8(const std::string& s) { return is_utf8(reinterpret_cast<const uint8_t*>(s.data()), s.size()); }
 bool ascii(const std::string& s) { return is_ascii(reinterpret_cast<const uint8_t*>(s.data()), s.size()); }
 
 // By definition: decode by the lead byte's length, then demand the shortest form and a scalar value.
@@ -43,7 +43,7 @@ TEST(Utf8, AgreesWithTheDefinitionOnAllTwoAndThreeByteSequences) {
     const uint32_t third = v & 0xFF;
     if (third != 0 && third != 0x7F && third != 0x80 && third != 0xBF && third != 0xC0) continue;
     const std::string s = {static_cast<char>(v >> 16), static_cast<char>(v >> 8), static_cast<char>(v)};
-    const bool got = valid(s);
+    const bool got = valid_utf8(s);
     accepted += got ? 1 : 0;
     if (got != valid_by_code_point(s)) ++disagreements;
   }
@@ -59,7 +59,7 @@ TEST(Utf8, AgreesWithTheDefinitionOnFourByteSequences) {
         for (const int fourth : {0x7F, 0x80, 0xBF, 0xC0}) {
           const std::string s = {static_cast<char>(lead), static_cast<char>(second), static_cast<char>(third),
                                  static_cast<char>(fourth)};
-          if (valid(s) != valid_by_code_point(s)) ++disagreements;
+          if (valid_utf8(s) != valid_by_code_point(s)) ++disagreements;
         }
       }
     }
@@ -74,19 +74,19 @@ TEST(Utf8, FindsABadByteWhereverItStands) {
       std::string s(length, 'a');
       s[at] = '\x80';
       EXPECT_FALSE(ascii(s)) << length << " " << at;
-      EXPECT_FALSE(valid(s)) << length << " " << at;
+      EXPECT_FALSE(valid_utf8(s)) << length << " " << at;
       s.replace(at, 1, "\xC3\xA9");
       EXPECT_FALSE(ascii(s)) << length << " " << at;
-      EXPECT_TRUE(valid(s)) << length << " " << at;
+      EXPECT_TRUE(valid_utf8(s)) << length << " " << at;
     }
   }
 }
 
 TEST(Utf8, RefusesSequencesCutOffByTheEnd) {
   const std::string face = "\xF0\x9F\x98\x80";
-  for (size_t n = 1; n < face.size(); ++n) EXPECT_FALSE(valid(face.substr(0, n)));
-  EXPECT_TRUE(valid(face));
-  EXPECT_TRUE(valid(""));
+  for (size_t n = 1; n < face.size(); ++n) EXPECT_FALSE(valid_utf8(face.substr(0, n)));
+  EXPECT_TRUE(valid_utf8(face));
+  EXPECT_TRUE(valid_utf8(""));
 }
 
 }  // namespace

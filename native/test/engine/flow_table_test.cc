@@ -45,7 +45,7 @@ FlowAction to_cluster(uint32_t cluster) {
   return action;
 }
 
-bool set_flow(FlowTable& table, const HeaderFields& f, uint32_t cluster, std::vector<std::string> attachments = {},
+bool add_flow(FlowTable& table, const HeaderFields& f, uint32_t cluster, std::vector<std::string> attachments = {},
               Direction direction = kOut) {
   return table.set_flow(direction, f.service, {f.method, f.group, f.version, f.hash_key}, attachments,
                         to_cluster(cluster));
@@ -54,13 +54,13 @@ bool set_flow(FlowTable& table, const HeaderFields& f, uint32_t cluster, std::ve
 TEST(FlowTable, ASpecOfNothingMatchesEveryRequestOfTheServiceInItsDirectionOnly) {
   FlowTable table(10, 1);
   ASSERT_TRUE(table.set_service(kOut, "s", {}));
-  ASSERT_TRUE(set_flow(table, {.service = "s", .method = "ignored"}, 7));
+  ASSERT_TRUE(add_flow(table, {.service = "s", .method = "ignored"}, 7));
   EXPECT_EQ(look_up(table, {.service = "s"}).cluster, 7u);
   EXPECT_EQ(look_up(table, {.service = "s", .method = "m", .group = "g"}).cluster, 7u);
   EXPECT_FALSE(look_up(table, {.service = "s2"}).flow);
   EXPECT_FALSE(look_up(table, {.service = "s"}, Direction::kInbound).flow);
   EXPECT_FALSE(table.set_flow(Direction::kInbound, "s", {}, {}, {}));
-  EXPECT_FALSE(set_flow(table, {.service = "other"}, 1)) << "no spec was named for it";
+  EXPECT_FALSE(add_flow(table, {.service = "other"}, 1)) << "no spec was named for it";
 }
 
 TEST(FlowTable, EveryNamedFieldAndAttachmentDistinguishes) {
@@ -73,7 +73,7 @@ TEST(FlowTable, EveryNamedFieldAndAttachmentDistinguishes) {
                           .source_app = "",
                           .hash_key = "h",
                           .attachments = {{"zone", "z"}, {"tenant", "t"}, {"other", "o"}}};
-  ASSERT_TRUE(set_flow(table, base, 1, {"t", "z"}));
+  ASSERT_TRUE(add_flow(table, base, 1, {"t", "z"}));
   EXPECT_EQ(look_up(table, base).cluster, 1u);
 
   HeaderFields changed = base;
@@ -104,7 +104,7 @@ TEST(FlowTable, EveryNamedFieldAndAttachmentDistinguishes) {
 TEST(FlowTable, ValuesCannotBeShiftedIntoEachOther) {
   FlowTable table(100, 1);
   ASSERT_TRUE(table.set_service(kOut, "s", {KeySpec::kMethod | KeySpec::kGroup, {"a", "b"}}));
-  ASSERT_TRUE(set_flow(table, {.service = "s", .method = "ab", .group = "c"}, 1, {"x", "yz"}));
+  ASSERT_TRUE(add_flow(table, {.service = "s", .method = "ab", .group = "c"}, 1, {"x", "yz"}));
   HeaderFields shifted{.service = "s", .method = "a", .group = "bc"};
   shifted.attachments = {{"a", "x"}, {"b", "yz"}};
   EXPECT_FALSE(look_up(table, shifted).flow);
@@ -114,11 +114,11 @@ TEST(FlowTable, ValuesCannotBeShiftedIntoEachOther) {
 
   // A service whose name holds what looks like the key of another one's flow.
   ASSERT_TRUE(table.set_service(kOut, "t", {KeySpec::kMethod, {}}));
-  ASSERT_TRUE(set_flow(table, {.service = "t", .method = "m"}, 2));
+  ASSERT_TRUE(add_flow(table, {.service = "t", .method = "m"}, 2));
   const std::string forged("t\x01\x00\x00\x00m", 6);
   EXPECT_FALSE(look_up(table, {.service = forged}).flow);
   ASSERT_TRUE(table.set_service(kOut, forged, {}));
-  ASSERT_TRUE(set_flow(table, {.service = forged}, 3));
+  ASSERT_TRUE(add_flow(table, {.service = forged}, 3));
   EXPECT_EQ(look_up(table, {.service = "t", .method = "m"}).cluster, 2u);
   EXPECT_EQ(look_up(table, {.service = forged}).cluster, 3u);
 }
@@ -126,10 +126,10 @@ TEST(FlowTable, ValuesCannotBeShiftedIntoEachOther) {
 TEST(FlowTable, ReplacingAFlowKeepsItsCountersAndReference) {
   FlowTable table(10, 1);
   ASSERT_TRUE(table.set_service(kOut, "s", {}));
-  ASSERT_TRUE(set_flow(table, {.service = "s"}, 1));
+  ASSERT_TRUE(add_flow(table, {.service = "s"}, 1));
   const FlowRef ref = look_up(table, {.service = "s"}).ref;
   table.detail(*table.get(ref)).requests = 5;
-  ASSERT_TRUE(set_flow(table, {.service = "s"}, 2));
+  ASSERT_TRUE(add_flow(table, {.service = "s"}, 2));
   ASSERT_NE(table.get(ref), nullptr);
   EXPECT_EQ(table.detail(*table.get(ref)).requests, 5u);
   EXPECT_EQ(table.get(ref)->cluster, 2u);
@@ -142,9 +142,9 @@ TEST(FlowTable, AFullTableForgetsWhatWasNotUsedSinceTheHandPassed) {
   FlowTable table(kFlows, 1);
   ASSERT_TRUE(table.set_service(kOut, "s", {KeySpec::kMethod, {}}));
   const auto method = [](uint32_t i) { return HeaderFields{.service = "s", .method = "m" + std::to_string(i)}; };
-  for (uint32_t i = 0; i < kFlows; i++) ASSERT_TRUE(set_flow(table, method(i), i));
+  for (uint32_t i = 0; i < kFlows; i++) ASSERT_TRUE(add_flow(table, method(i), i));
   // All are marked, so the first eviction clears the marks and takes any of them.
-  ASSERT_TRUE(set_flow(table, method(100), 100));
+  ASSERT_TRUE(add_flow(table, method(100), 100));
   EXPECT_EQ(table.evictions(), 1u);
   std::vector<uint32_t> left;
   table.for_each([&](const Flow& flow) {
@@ -156,7 +156,7 @@ TEST(FlowTable, AFullTableForgetsWhatWasNotUsedSinceTheHandPassed) {
     used.insert(left[i]);
     ASSERT_TRUE(look_up(table, method(left[i])).flow);
   }
-  for (uint32_t i = 0; i < kFlows - used.size(); i++) ASSERT_TRUE(set_flow(table, method(200 + i), 200 + i));
+  for (uint32_t i = 0; i < kFlows - used.size(); i++) ASSERT_TRUE(add_flow(table, method(200 + i), 200 + i));
   std::set<uint32_t> kept;
   table.for_each([&](const Flow& flow) { kept.insert(flow.cluster); });
   EXPECT_EQ(table.size(), kFlows);
@@ -167,9 +167,9 @@ TEST(FlowTable, AFullTableForgetsWhatWasNotUsedSinceTheHandPassed) {
 TEST(FlowTable, AnEvictedFlowsReferenceIsStaleAlsoWhenItsSlotIsInUseAgain) {
   FlowTable table(1, 1);
   ASSERT_TRUE(table.set_service(kOut, "s", {KeySpec::kMethod, {}}));
-  ASSERT_TRUE(set_flow(table, {.service = "s", .method = "a"}, 1));
+  ASSERT_TRUE(add_flow(table, {.service = "s", .method = "a"}, 1));
   const FlowRef old = look_up(table, {.service = "s", .method = "a"}).ref;
-  ASSERT_TRUE(set_flow(table, {.service = "s", .method = "b"}, 2));
+  ASSERT_TRUE(add_flow(table, {.service = "s", .method = "b"}, 2));
   EXPECT_EQ(table.get(old), nullptr);
   EXPECT_EQ(table.get(FlowRef{}), nullptr);
   EXPECT_EQ(look_up(table, {.service = "s", .method = "b"}).ref.slot, old.slot);
@@ -182,8 +182,8 @@ TEST(FlowTable, RemovingAServiceOrChangingItsSpecDropsItsFlowsOnly) {
   ASSERT_TRUE(table.set_service(kOut, "b", {KeySpec::kMethod, {}}));
   for (uint32_t i = 0; i < 10; i++) {
     const std::string m = std::to_string(i);
-    ASSERT_TRUE(set_flow(table, {.service = "a", .method = m}, i));
-    ASSERT_TRUE(set_flow(table, {.service = "b", .method = m}, i));
+    ASSERT_TRUE(add_flow(table, {.service = "a", .method = m}, i));
+    ASSERT_TRUE(add_flow(table, {.service = "b", .method = m}, i));
   }
   ASSERT_TRUE(table.set_service(kOut, "a", {KeySpec::kMethod, {}}));
   EXPECT_EQ(table.size(), 20u) << "the same spec again";
@@ -191,8 +191,8 @@ TEST(FlowTable, RemovingAServiceOrChangingItsSpecDropsItsFlowsOnly) {
   EXPECT_EQ(table.size(), 10u);
   table.remove_service(kOut, "b");
   EXPECT_EQ(table.size(), 0u);
-  EXPECT_FALSE(set_flow(table, {.service = "b"}, 1));
-  EXPECT_TRUE(set_flow(table, {.service = "a", .method = "m"}, 1, {"v"}));
+  EXPECT_FALSE(add_flow(table, {.service = "b"}, 1));
+  EXPECT_TRUE(add_flow(table, {.service = "a", .method = "m"}, 1, {"v"}));
   table.remove_service(Direction::kInbound, "a");
   table.remove_service(kOut, "never there");
   EXPECT_EQ(table.size(), 1u);
@@ -239,7 +239,7 @@ TEST(FlowTable, RandomChangesAgreeWithAMap) {
       case 5: {
         const uint64_t evictions = table.evictions();
         const bool known = services.contains(service);
-        ASSERT_EQ(set_flow(table, {.service = service, .method = method}, static_cast<uint32_t>(i)), known);
+        ASSERT_EQ(add_flow(table, {.service = service, .method = method}, static_cast<uint32_t>(i)), known);
         if (!known) break;
         if (table.evictions() != evictions) {  // find who it was
           ASSERT_EQ(flows, kMaxFlows);

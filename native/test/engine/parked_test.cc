@@ -11,7 +11,7 @@
 namespace ringside {
 namespace {
 
-constexpr Handle kLink{3, 1};
+constexpr Handle kSender{3, 1};
 
 std::vector<uint8_t> frame(uint64_t id, size_t bytes = kFixedBytes) {
   std::vector<uint8_t> out(bytes);
@@ -28,7 +28,7 @@ TEST(Parked, RequestsWithTheSameKeyShareAnUpcallInOrder) {
   EXPECT_EQ(table.find_upcall("key"), upcall);
   EXPECT_EQ(table.find_upcall("other"), UINT32_MAX);
   std::vector<uint32_t> slots;
-  for (uint64_t id = 0; id < 4; id++) slots.push_back(table.park(upcall, kLink, frame(id)));
+  for (uint64_t id = 0; id < 4; id++) slots.push_back(table.park(upcall, kSender, frame(id)));
   const Handle token = table.token(upcall);
   EXPECT_TRUE(table.is_open(token));
   EXPECT_EQ(table.close_upcall(upcall), slots);
@@ -45,10 +45,10 @@ TEST(Parked, OnesTakenOutAtEitherEndOrInTheMiddleLeaveTheChainWhole) {
     ParkedTable table(10, 1000);
     const uint32_t upcall = table.open_upcall(UpcallKind::kMiss, "key");
     std::vector<uint32_t> slots;
-    for (uint64_t id = 0; id < 3; id++) slots.push_back(table.park(upcall, kLink, frame(id)));
+    for (uint64_t id = 0; id < 3; id++) slots.push_back(table.park(upcall, kSender, frame(id)));
     table.remove(slots[static_cast<size_t>(gone)]);
     slots.erase(slots.begin() + gone);
-    slots.push_back(table.park(upcall, kLink, frame(9)));
+    slots.push_back(table.park(upcall, kSender, frame(9)));
     EXPECT_EQ(table.close_upcall(upcall), slots) << gone;
   }
 }
@@ -57,15 +57,15 @@ TEST(Parked, TheLastRequestTakesItsUpcallWithIt) {
   ParkedTable table(2, 1000);
   const uint32_t upcall = table.open_upcall(UpcallKind::kMiss, "key");
   const Handle token = table.token(upcall);
-  const uint32_t a = table.park(upcall, kLink, frame(1));
-  const uint32_t b = table.park(upcall, kLink, frame(2));
+  const uint32_t a = table.park(upcall, kSender, frame(1));
+  const uint32_t b = table.park(upcall, kSender, frame(2));
   table.remove(a);
   EXPECT_TRUE(table.is_open(token));
   table.remove(b);
   EXPECT_FALSE(table.is_open(token));
   EXPECT_EQ(table.find_upcall("key"), UINT32_MAX);
   const uint32_t again = table.open_upcall(UpcallKind::kMiss, "key");
-  table.park(again, kLink, frame(3));
+  table.park(again, kSender, frame(3));
   EXPECT_FALSE(table.is_open(token)) << "a decision on the first question is stale";
   EXPECT_TRUE(table.is_open(table.token(again)));
 }
@@ -73,12 +73,12 @@ TEST(Parked, TheLastRequestTakesItsUpcallWithIt) {
 TEST(Parked, OnlyMissesAreFoundByKey) {
   ParkedTable table(4, 1000);
   const uint32_t filter = table.open_upcall(UpcallKind::kFilter, "");
-  table.park(filter, kLink, frame(1));
+  table.park(filter, kSender, frame(1));
   const uint32_t control = table.open_upcall(UpcallKind::kControl, "");
-  const uint32_t slot = table.park(control, kLink, frame(2));
+  const uint32_t slot = table.park(control, kSender, frame(2));
   EXPECT_EQ(table.find_upcall(""), UINT32_MAX);
   const uint32_t miss = table.open_upcall(UpcallKind::kMiss, "");
-  table.park(miss, kLink, frame(3));
+  table.park(miss, kSender, frame(3));
   table.remove(slot);
   EXPECT_EQ(table.find_upcall(""), miss);
 }
@@ -88,7 +88,7 @@ TEST(Parked, NumberAndBytesAreBounded) {
   EXPECT_TRUE(table.has_room(1000));
   EXPECT_FALSE(table.has_room(1001));
   const uint32_t upcall = table.open_upcall(UpcallKind::kMiss, "key");
-  const uint32_t a = table.park(upcall, kLink, frame(1, 600));
+  const uint32_t a = table.park(upcall, kSender, frame(1, 600));
   EXPECT_EQ(table.bytes(), 600u);
   EXPECT_TRUE(table.has_room(400));
   EXPECT_FALSE(table.has_room(401));
@@ -100,8 +100,8 @@ TEST(Parked, NumberAndBytesAreBounded) {
   EXPECT_FALSE(table.append(a, large.data(), kFixedBytes, large.data() + kFixedBytes, 301 - kFixedBytes));
   EXPECT_EQ(table.bytes(), 700u);
   EXPECT_EQ(table.at(a).frame.size(), 700u) << "nothing of it was taken";
-  table.park(upcall, kLink, frame(2));
-  table.park(upcall, kLink, frame(3));
+  table.park(upcall, kSender, frame(2));
+  table.park(upcall, kSender, frame(3));
   EXPECT_FALSE(table.has_room(1)) << "as many as there may be";
   table.remove(a);
   EXPECT_EQ(table.bytes(), 2 * kFixedBytes);
@@ -111,13 +111,13 @@ TEST(Parked, NumberAndBytesAreBounded) {
 TEST(Parked, ARequestIsFoundByLinkAndId) {
   ParkedTable table(4, 1000);
   const uint32_t upcall = table.open_upcall(UpcallKind::kMiss, "key");
-  const uint32_t a = table.park(upcall, kLink, frame(5));
+  const uint32_t a = table.park(upcall, kSender, frame(5));
   const uint32_t b = table.park(upcall, Handle{3, 2}, frame(5));
-  EXPECT_EQ(table.find_request(kLink, 5), a);
+  EXPECT_EQ(table.find_request(kSender, 5), a);
   EXPECT_EQ(table.find_request(Handle{3, 2}, 5), b);
-  EXPECT_EQ(table.find_request(kLink, 6), kNoParked);
+  EXPECT_EQ(table.find_request(kSender, 6), kNoParked);
   table.remove(a);
-  EXPECT_EQ(table.find_request(kLink, 5), kNoParked);
+  EXPECT_EQ(table.find_request(kSender, 5), kNoParked);
 }
 
 TEST(Parked, RandomComingsAndGoingsAgreeWithAModel) {
@@ -140,7 +140,7 @@ TEST(Parked, RandomComingsAndGoingsAgreeWithAModel) {
       const uint32_t found = table.find_upcall(std::to_string(key));
       ASSERT_EQ(found == UINT32_MAX, chain.empty());
       upcalls[key] = chain.empty() ? table.open_upcall(UpcallKind::kMiss, std::to_string(key)) : found;
-      chain.push_back(table.park(upcalls[key], kLink, frame(1, n)));
+      chain.push_back(table.park(upcalls[key], kSender, frame(1, n)));
       bytes += n;
       count++;
     } else if (what < 7 && !chain.empty()) {

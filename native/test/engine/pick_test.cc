@@ -15,7 +15,7 @@ using testing::cluster_of;
 using testing::CountingHooks;
 using testing::remote;
 
-struct Fixture {
+struct PickFixture {
   CountingHooks hooks;
   ClusterTable table{10, &hooks};
   Random random{17};
@@ -45,7 +45,7 @@ struct Fixture {
 };
 
 TEST(Pick, AnEmptyClusterAndOneWithoutUsableInstancesGiveNone) {
-  Fixture f;
+  PickFixture f;
   for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
     EXPECT_EQ(f.one(f.cluster(0, balancer)), kNoInstance);
     for (const uint32_t n : {1u, 2u, 3u, 50u}) {
@@ -55,7 +55,7 @@ TEST(Pick, AnEmptyClusterAndOneWithoutUsableInstancesGiveNone) {
 }
 
 TEST(Pick, RoundRobinIsFair) {
-  Fixture f;
+  PickFixture f;
   Cluster& cluster = f.cluster(7, Balancer::kRoundRobin);
   std::map<uint32_t, int> picked;
   for (int i = 0; i < 7 * 100; i++) picked[f.one(cluster)]++;
@@ -64,7 +64,7 @@ TEST(Pick, RoundRobinIsFair) {
 }
 
 TEST(Pick, RoundRobinGoesOnWhenItsTurnWraps) {
-  Fixture f;
+  PickFixture f;
   Cluster& cluster = f.cluster(3, Balancer::kRoundRobin);
   cluster.turn = UINT32_MAX - 1;
   std::set<uint32_t> picked;
@@ -73,7 +73,7 @@ TEST(Pick, RoundRobinGoesOnWhenItsTurnWraps) {
 }
 
 TEST(Pick, OneUsableAmongManyIsAlwaysFound) {
-  Fixture f;
+  PickFixture f;
   for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
     Cluster& cluster = f.cluster(1000, balancer);
     const uint32_t good = cluster.instances[617];
@@ -82,7 +82,7 @@ TEST(Pick, OneUsableAmongManyIsAlwaysFound) {
 }
 
 TEST(Pick, UnusableOnesAreNeverPicked) {
-  Fixture f;
+  PickFixture f;
   for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
     Cluster& cluster = f.cluster(10, balancer);
     for (int i = 0; i < 5000; i++) {
@@ -93,7 +93,7 @@ TEST(Pick, UnusableOnesAreNeverPicked) {
 }
 
 TEST(Pick, OfTwoTheLessBusyIsTaken) {
-  Fixture f;
+  PickFixture f;
   Cluster& cluster = f.cluster(2, Balancer::kLeastRequest);
   f.table.instance(cluster.instances[0]).in_flight = 3;
   f.table.instance(cluster.instances[1]).in_flight = 2;
@@ -103,7 +103,7 @@ TEST(Pick, OfTwoTheLessBusyIsTaken) {
 }
 
 TEST(Pick, TheBusiestOfManyIsPickedOnlyAgainstItself) {
-  Fixture f;
+  PickFixture f;
   Cluster& cluster = f.cluster(20, Balancer::kLeastRequest);
   const uint32_t busiest = cluster.instances[5];
   f.table.instance(busiest).in_flight = 1;
@@ -111,7 +111,7 @@ TEST(Pick, TheBusiestOfManyIsPickedOnlyAgainstItself) {
 }
 
 TEST(Pick, IdleInstancesGetTheSameShareWithinTenPercent) {
-  Fixture f;
+  PickFixture f;
   constexpr int kPicks = 100'000;
   for (const uint32_t n : {2u, 3u, 10u}) {
     Cluster& cluster = f.cluster(n, Balancer::kLeastRequest);
@@ -123,7 +123,7 @@ TEST(Pick, IdleInstancesGetTheSameShareWithinTenPercent) {
 }
 
 TEST(Pick, TwoChoicesKeepTheSpreadOfOpenRequestsSmall) {
-  Fixture f;
+  PickFixture f;
   constexpr uint32_t kInstances = 100;
   Cluster& cluster = f.cluster(kInstances, Balancer::kLeastRequest);
   for (uint32_t i = 0; i < 10 * kInstances; i++) f.table.instance(f.one(cluster)).in_flight++;
@@ -134,7 +134,7 @@ TEST(Pick, TwoChoicesKeepTheSpreadOfOpenRequestsSmall) {
 }
 
 TEST(Pick, WeightsAreSharesOfIdleInstances) {
-  Fixture f;
+  PickFixture f;
   constexpr int kPicks = 200'000;
   const std::vector<std::vector<uint32_t>> cases{{1, 2, 7}, {100, 50}, {0, 5, 5}, {3, 3, 3, 1, 100, 3}, {1, 1'000'000}, {UINT32_MAX, UINT32_MAX - 1, 1}};
   for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
@@ -152,7 +152,7 @@ TEST(Pick, WeightsAreSharesOfIdleInstances) {
 }
 
 TEST(Pick, WeightedTurnsComeAtEvenDistances) {
-  Fixture f;
+  PickFixture f;
   Cluster& cluster = f.cluster({1, 2, 7}, Balancer::kRoundRobin);
   int since_light = 0;
   int longest = 0;
@@ -165,7 +165,7 @@ TEST(Pick, WeightedTurnsComeAtEvenDistances) {
 }
 
 TEST(Pick, OpenRequestsFollowTheWeights) {
-  Fixture f;
+  PickFixture f;
   Cluster& cluster = f.cluster({10, 10, 20, 60}, Balancer::kLeastRequest);
   for (int i = 0; i < 1000; i++) f.table.instance(f.one(cluster)).in_flight++;
   for (size_t i = 0; i < 4; i++) {
@@ -176,7 +176,7 @@ TEST(Pick, OpenRequestsFollowTheWeights) {
 }
 
 TEST(Pick, AnInstanceOfNoWeightServesWhenNothingElseCan) {
-  Fixture f;
+  PickFixture f;
   for (const Balancer balancer : {Balancer::kRoundRobin, Balancer::kLeastRequest}) {
     Cluster& cluster = f.cluster({0, 5}, balancer);
     const uint32_t idle = cluster.instances[0];

@@ -18,7 +18,7 @@ using testing::Events;
 
 constexpr std::chrono::seconds kPatience{20};
 
-struct Fixture {
+struct WorkerFixture {
   std::mutex mutex;
   std::condition_variable woken;
   int wakes = 0;
@@ -52,7 +52,7 @@ std::vector<uint8_t> read_stats(uint32_t id) {
 }
 
 TEST(Worker, AnswersEveryBatchInOrderAlsoOnesFromBeforeItsStart) {
-  Fixture f;
+  WorkerFixture f;
   const auto submit = [&](uint32_t id) {
     const std::vector<uint8_t> batch = read_stats(id);
     ASSERT_TRUE(f.worker.submit(batch.data(), batch.size()));
@@ -66,7 +66,7 @@ TEST(Worker, AnswersEveryBatchInOrderAlsoOnesFromBeforeItsStart) {
 }
 
 TEST(Worker, ABatchThatDoesNotDecodeIsRefusedToItsCaller) {
-  Fixture f;
+  WorkerFixture f;
   ASSERT_TRUE(f.worker.start());
   std::vector<uint8_t> bad = read_stats(1);
   bad.push_back(9);
@@ -79,7 +79,7 @@ TEST(Worker, ABatchThatDoesNotDecodeIsRefusedToItsCaller) {
 }
 
 TEST(Worker, TakesBatchesFromSeveralThreads) {
-  Fixture f;
+  WorkerFixture f;
   ASSERT_TRUE(f.worker.start());
   constexpr uint32_t kEach = 100;
   std::vector<std::thread> threads;
@@ -95,9 +95,9 @@ TEST(Worker, TakesBatchesFromSeveralThreads) {
 }
 
 TEST(Worker, StopsMoreThanOnceAndWithoutHavingStarted) {
-  Fixture never;
+  WorkerFixture never;
   never.worker.stop();
-  Fixture f;
+  WorkerFixture f;
   ASSERT_TRUE(f.worker.start());
   f.worker.stop();
   f.worker.stop();

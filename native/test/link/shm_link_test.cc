@@ -19,7 +19,7 @@ using testing::OwnedFrame;
 constexpr uint32_t kRing = kMinRingBytes;
 constexpr uint64_t kMaxOutbound = 1 << 20;
 
-struct Fixture {
+struct ShmFixture {
   TurnArena arena{1 << 20};
   UniqueFd app_socket;
   UniqueFd pipe_read;
@@ -30,7 +30,7 @@ struct Fixture {
   std::unique_ptr<ShmLink> link;
   KeepingSink sink;
 
-  Fixture() {
+  ShmFixture() {
     int fds[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     app_socket.reset(fds[1]);
@@ -70,7 +70,7 @@ struct Fixture {
 };
 
 TEST(ShmLinkRead, RecordsBecomeFramesSmallAndLarge) {
-  Fixture f;
+  ShmFixture f;
   const std::vector<std::string> frames{frame_of(1), frame_of(2, 4000, 50), frame_of(3, 5000, 100),
                                         frame_of(4, kMaxFrameBodyBytes, kMaxHeaderBytes)};
   for (const std::string& frame : frames) f.app_put(frame);
@@ -88,7 +88,7 @@ TEST(ShmLinkRead, WhatIsNoFrameIsAViolation) {
   store_u32(reinterpret_cast<uint8_t*>(&huge[12]), UINT32_MAX);
   for (const std::string& record : {std::string(), std::string(31, 'x'), frame_of(1, 5) + "x",
                                     frame_of(1, 5).substr(0, 36), long_header, bad_magic, huge}) {
-    Fixture f;
+    ShmFixture f;
     f.app_put(frame_of(7));
     f.app_put(record);
     EXPECT_EQ(f.read(), ReadResult::kViolation);
@@ -99,7 +99,7 @@ TEST(ShmLinkRead, WhatIsNoFrameIsAViolation) {
 
 TEST(ShmLinkRead, PositionsThatMakeNoSenseAreAViolation) {
   for (const uint64_t head : {uint64_t{1}, uint64_t{kRing} + 8, UINT64_MAX - 7}) {
-    Fixture f;
+    ShmFixture f;
     store_u64(f.app_segment.control(shm::kAppToAgent) + shm::kHeadAt, head);
     EXPECT_EQ(f.read(), ReadResult::kViolation) << head;
     EXPECT_TRUE(f.link->end_turn()) << "it must be read again, not slept upon";
@@ -107,9 +107,9 @@ TEST(ShmLinkRead, PositionsThatMakeNoSenseAreAViolation) {
 }
 
 TEST(ShmLinkRead, AHeadIsPrivateWhateverTheAppWritesLater) {
-  Fixture f;
+  ShmFixture f;
   struct Changing final : FrameSink {
-    Fixture* fixture;
+    ShmFixture* fixture;
     std::string seen;
     bool on_frame(Link*, Frame& frame) override {
       std::memset(fixture->app_segment.data(shm::kAppToAgent), 0xEE, kRing);
@@ -125,7 +125,7 @@ TEST(ShmLinkRead, AHeadIsPrivateWhateverTheAppWritesLater) {
 }
 
 TEST(ShmLinkRead, TheBudgetEndsATurnAndSpaceComesBackAtItsEnd) {
-  Fixture f;
+  ShmFixture f;
   for (uint64_t id = 0; id < 3; id++) f.app_put(frame_of(id, 20'000));
   EXPECT_EQ(f.read(20'000), ReadResult::kMore);
   EXPECT_EQ(f.sink.frames.size(), 1u);
@@ -138,7 +138,7 @@ TEST(ShmLinkRead, TheBudgetEndsATurnAndSpaceComesBackAtItsEnd) {
 }
 
 TEST(ShmLinkRead, EndTurnArmsTheDoorbellAndSeesWhatCameMeanwhile) {
-  Fixture f;
+  ShmFixture f;
   EXPECT_FALSE(f.link->end_turn());
   uint8_t* place = f.app_out.reserve(kFixedBytes);
   std::memcpy(place, frame_of(1).data(), kFixedBytes);
@@ -153,7 +153,7 @@ TEST(ShmLinkRead, EndTurnArmsTheDoorbellAndSeesWhatCameMeanwhile) {
 }
 
 TEST(ShmLinkRead, AnAppThatWaitsForSpaceIsRung) {
-  Fixture f;
+  ShmFixture f;
   while (f.app_out.reserve(60'000) != nullptr) f.app_put(frame_of(1, 60'000 - kFixedBytes));
   ASSERT_TRUE(f.app_out.arm_space_wanted(60'000));
   EXPECT_EQ(f.read(), ReadResult::kDrained);
@@ -164,7 +164,7 @@ TEST(ShmLinkRead, AnAppThatWaitsForSpaceIsRung) {
 }
 
 TEST(ShmLinkWrite, ABatchBecomesVisibleWithTheFlushAndRingsOnceAtTheEndOfTheTurn) {
-  Fixture f;
+  ShmFixture f;
   ASSERT_TRUE(f.app_in.arm_waiting());
   OwnedFrame a(frame_of(1, 10));
   OwnedFrame b(frame_of(2, 20), true);
@@ -183,7 +183,7 @@ TEST(ShmLinkWrite, ABatchBecomesVisibleWithTheFlushAndRingsOnceAtTheEndOfTheTurn
 }
 
 TEST(ShmLinkWrite, WhatFindsNoRoomWaitsAndFollowsWhenTheAppHasRead) {
-  Fixture f;
+  ShmFixture f;
   std::vector<std::string> expected;
   for (uint64_t id = 0; id < 20; id++) {
     OwnedFrame frame(frame_of(id, 30'000), id % 2);
@@ -205,7 +205,7 @@ TEST(ShmLinkWrite, WhatFindsNoRoomWaitsAndFollowsWhenTheAppHasRead) {
 }
 
 TEST(ShmLinkWrite, WhatWaitsIsBoundedButAStatusIsTaken) {
-  Fixture f;
+  ShmFixture f;
   OwnedFrame large(frame_of(1, kMaxFrameBodyBytes));
   int taken = 0;
   while (f.link->append(large.frame, false)) taken++;
@@ -219,7 +219,7 @@ TEST(ShmLinkWrite, WhatWaitsIsBoundedButAStatusIsTaken) {
 }
 
 TEST(ShmLinkWrite, NeverSentIsWhatTheTailHasNotPassed) {
-  Fixture f;
+  ShmFixture f;
   std::vector<uint64_t> ends;
   for (uint64_t id = 0; id < 20; id++) {  // the ring wraps and a part waits in the queue
     OwnedFrame frame(frame_of(id, 20'000));
@@ -247,7 +247,7 @@ TEST(ShmLinkWrite, NeverSentIsWhatTheTailHasNotPassed) {
 
 TEST(ShmLinkWrite, ATailThatMakesNoSenseEndsTheLink) {
   for (const uint64_t tail : {uint64_t{4}, uint64_t{1} << 40, UINT64_MAX - 7}) {
-    Fixture f;
+    ShmFixture f;
     store_u64(f.app_segment.control(shm::kAgentToApp) + shm::kTailAt, tail);
     OwnedFrame frame(frame_of(1, 60'000));
     while (f.link->outbound_bytes() == 0) ASSERT_TRUE(f.link->append(frame.frame, false));
@@ -259,7 +259,7 @@ TEST(ShmLinkWrite, ATailThatMakesNoSenseEndsTheLink) {
 
 /// What an app that keeps its descriptor finds at the head of its ring once the link is gone.
 uint64_t head_after_the_end(void (*before_the_end)(ShmLink& link)) {
-  Fixture f;
+  ShmFixture f;
   OwnedFrame frame(frame_of(1, 100));
   EXPECT_TRUE(f.link->append(frame.frame, false));
   EXPECT_TRUE(f.link->flush());

@@ -18,15 +18,15 @@ using testing::OwnedFrame;
 using testing::ScriptedChannel;
 
 constexpr size_t kBudget = 256 * 1024;
-constexpr uint64_t kMaxOutbound = 1 << 20;
+constexpr uint64_t kStreamOutbound = 1 << 20;
 
-struct Fixture {
+struct StreamFixture {
   TurnArena arena{1 << 20};
   ScriptedChannel* channel = new ScriptedChannel();
   StreamLink link;
   KeepingSink sink;
 
-  explicit Fixture(uint64_t max_outbound = kMaxOutbound)
+  explicit StreamFixture(uint64_t max_outbound = kStreamOutbound)
       : link(LinkKind::kTcp, LinkRole::kPeer, std::unique_ptr<Channel>(channel), &arena, max_outbound) {
     link.state = LinkState::kOpen;
   }
@@ -40,7 +40,7 @@ struct Fixture {
 TEST(StreamLinkRead, AFrameCutAtEveryPositionArrivesWhole) {
   const std::string frames = frame_of(1, 20, 10) + frame_of(2) + frame_of(3, 5);
   for (size_t cut = 0; cut <= frames.size(); cut++) {
-    Fixture f;
+    StreamFixture f;
     for (const std::string& piece : {frames.substr(0, cut), frames.substr(cut)}) {
       if (piece.empty()) continue;
       f.channel->in.push_back(piece);
@@ -55,7 +55,7 @@ TEST(StreamLinkRead, AFrameCutAtEveryPositionArrivesWhole) {
 
 TEST(StreamLinkRead, ByteByByte) {
   const std::string frames = frame_of(1, 20, 10) + frame_of(2, 300);
-  Fixture f;
+  StreamFixture f;
   for (const char byte : frames) {
     f.channel->in.push_back(std::string(1, byte));
     ASSERT_EQ(f.read(), ReadResult::kDrained);
@@ -64,7 +64,7 @@ TEST(StreamLinkRead, ByteByByte) {
 }
 
 TEST(StreamLinkRead, ManyFramesInOneReadTakeOneRead) {
-  Fixture f;
+  StreamFixture f;
   std::string all;
   for (uint64_t id = 0; id < 1000; id++) all += frame_of(id, 40);
   f.channel->in.push_back(all);
@@ -74,7 +74,7 @@ TEST(StreamLinkRead, ManyFramesInOneReadTakeOneRead) {
 }
 
 TEST(StreamLinkRead, TheBudgetEndsATurnAndNothingIsLost) {
-  Fixture f;
+  StreamFixture f;
   std::string all;
   for (uint64_t id = 0; id < 20; id++) all += frame_of(id, kMaxFrameBodyBytes, kMaxHeaderBytes);
   f.channel->in.push_back(all);
@@ -88,7 +88,7 @@ TEST(StreamLinkRead, TheBudgetEndsATurnAndNothingIsLost) {
 }
 
 TEST(StreamLinkRead, TheEndIsReadAtOnceWhenThePollerHasToldOfIt) {
-  Fixture f;
+  StreamFixture f;
   f.channel->in.push_back(frame_of(1));
   f.channel->ended = true;
   f.link.hung_up = true;
@@ -98,7 +98,7 @@ TEST(StreamLinkRead, TheEndIsReadAtOnceWhenThePollerHasToldOfIt) {
 }
 
 TEST(StreamLinkRead, AnEndInTheMiddleOfAFrameIsToldApart) {
-  Fixture f;
+  StreamFixture f;
   f.channel->in.push_back(frame_of(1, 10).substr(0, 40));
   EXPECT_EQ(f.read(), ReadResult::kDrained);
   EXPECT_EQ(f.link.partial_bytes(), 40u);
@@ -108,7 +108,7 @@ TEST(StreamLinkRead, AnEndInTheMiddleOfAFrameIsToldApart) {
 }
 
 TEST(StreamLinkRead, AnErrorOfTheSocketClosesWithItsReason) {
-  Fixture f;
+  StreamFixture f;
   f.channel->read_error = ECONNRESET;
   EXPECT_EQ(f.read(), ReadResult::kClosed);
   EXPECT_NE(f.link.reason.find(std::strerror(ECONNRESET)), std::string::npos);
@@ -117,7 +117,7 @@ TEST(StreamLinkRead, AnErrorOfTheSocketClosesWithItsReason) {
 TEST(StreamLinkRead, GarbageIsRefusedWithItsFirstByte) {
   for (const std::string& garbage : {std::string("G"), std::string("\x16\x03\x01"), std::string("\xF5\x00", 2),
                                      std::string("\x00", 1), frame_of(1, 5) + "x"}) {
-    Fixture f;
+    StreamFixture f;
     f.channel->in.push_back(garbage);
     EXPECT_EQ(f.read(), ReadResult::kViolation) << garbage;
     EXPECT_FALSE(f.link.reason.empty());
@@ -127,7 +127,7 @@ TEST(StreamLinkRead, GarbageIsRefusedWithItsFirstByte) {
 TEST(StreamLinkRead, ABadFixedPartIsRefusedBeforeItsBodyComes) {
   for (const auto& [at, value] : std::vector<std::pair<size_t, char>>{
            {2, 2}, {3, 0}, {3, 13}, {5, 17}, {7, 1}, {11, 1}, {15, 1}}) {
-    Fixture f;
+    StreamFixture f;
     std::string bad = frame_of(1);
     bad[at] = value;
     f.channel->in.push_back(frame_of(7) + bad);
@@ -137,13 +137,13 @@ TEST(StreamLinkRead, ABadFixedPartIsRefusedBeforeItsBodyComes) {
 }
 
 TEST(StreamLinkRead, ASinkThatStopsLeavesTheRest) {
-  Fixture f;
+  StreamFixture f;
   f.sink.stop_after = 1;
   f.channel->in.push_back(frame_of(1) + frame_of(2, 3));
   EXPECT_EQ(f.read(), ReadResult::kDrained);
   EXPECT_EQ(f.sink.frames.size(), 1u);
   EXPECT_EQ(f.link.partial_bytes(), kFixedBytes + 3);
-  Fixture g;
+  StreamFixture g;
   g.sink.stop_after = 1;
   g.channel->in.push_back(frame_of(1));
   EXPECT_EQ(g.read(), ReadResult::kDrained);
@@ -151,7 +151,7 @@ TEST(StreamLinkRead, ASinkThatStopsLeavesTheRest) {
 }
 
 TEST(StreamLinkWrite, ATurnLeavesInOneWriteAndNeighboursInOnePiece) {
-  Fixture f;
+  StreamFixture f;
   std::string both = frame_of(1, 10) + frame_of(2, 20);
   OwnedFrame first(both.substr(0, kFixedBytes + 10));
   // Two frames that lie behind each other, as after reading them, and one whose body is elsewhere.
@@ -181,7 +181,7 @@ TEST(StreamLinkWrite, ATurnLeavesInOneWriteAndNeighboursInOnePiece) {
 }
 
 TEST(StreamLinkWrite, MorePiecesThanOneCallTakesStillArrive) {
-  Fixture f;
+  StreamFixture f;
   std::vector<std::unique_ptr<OwnedFrame>> frames;
   std::string expected;
   for (uint64_t id = 0; id < 1500; id++) {
@@ -196,7 +196,7 @@ TEST(StreamLinkWrite, MorePiecesThanOneCallTakesStillArrive) {
 
 TEST(StreamLinkWrite, WritesTakenInPiecesOfEverySizeKeepTheOrder) {
   for (size_t piece = 1; piece <= 150; piece++) {
-    Fixture f;
+    StreamFixture f;
     f.channel->room_per_write = [&, n = 0]() mutable { return n++ % 2 == 0 ? piece : 0; };
     std::string expected;
     for (uint64_t round = 0; round < 4; round++) {
@@ -216,7 +216,7 @@ TEST(StreamLinkWrite, WritesTakenInPiecesOfEverySizeKeepTheOrder) {
 }
 
 TEST(StreamLinkWrite, WhatWaitsIsBoundedButAStatusIsTaken) {
-  Fixture f(100);
+  StreamFixture f(100);
   f.channel->room_per_write = [] { return 0; };
   OwnedFrame frame(frame_of(1, 18));  // 50 bytes
   EXPECT_TRUE(f.link.append(frame.frame, false));
@@ -235,7 +235,7 @@ TEST(StreamLinkWrite, WhatWaitsIsBoundedButAStatusIsTaken) {
 }
 
 TEST(StreamLinkWrite, NothingIsWrittenBeforeTheConnectionStands) {
-  Fixture f;
+  StreamFixture f;
   f.link.state = LinkState::kConnecting;
   OwnedFrame frame(frame_of(1));
   EXPECT_TRUE(f.link.append(frame.frame, false));
@@ -251,7 +251,7 @@ TEST(StreamLinkWrite, NothingIsWrittenBeforeTheConnectionStands) {
 TEST(StreamLinkWrite, NeverSentHoldsUntilTheLastByteWasTaken) {
   const size_t total = 3 * (kFixedBytes + 10);
   for (size_t taken = 0; taken <= total; taken++) {
-    Fixture f;
+    StreamFixture f;
     f.channel->room_per_write = [&, first = true]() mutable { return std::exchange(first, false) ? taken : 0; };
     std::vector<uint64_t> ends;
     std::vector<std::string> bytes;
@@ -278,7 +278,7 @@ TEST(StreamLinkWrite, NeverSentHoldsUntilTheLastByteWasTaken) {
 }
 
 TEST(StreamLinkWrite, AFailedWriteKeepsTheFramesThatNeverLeft) {
-  Fixture f;
+  StreamFixture f;
   f.channel->write_error = EPIPE;
   OwnedFrame frame(frame_of(1, 10));
   ASSERT_TRUE(f.link.append(frame.frame, false));
@@ -294,7 +294,7 @@ TEST(StreamLinkWrite, AFailedWriteKeepsTheFramesThatNeverLeft) {
 TEST(StreamLinkWrite, RandomWritesAgreeWithTheBytesAppended) {
   std::mt19937 random(3);
   for (int run = 0; run < 50; run++) {
-    Fixture f(20'000);
+    StreamFixture f(20'000);
     f.channel->room_per_write = [&]() -> size_t { return random() % 3 == 0 ? 0 : random() % 4000; };
     std::string expected;
     for (uint64_t id = 0; id < 300; id++) {

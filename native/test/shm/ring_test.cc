@@ -14,10 +14,10 @@ namespace {
 
 using testing::RingPair;
 
-constexpr uint32_t kCapacity = 256;
+constexpr uint32_t kRingBytes = 256;
 
 TEST(Ring, NothingIsVisibleBeforePublish) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   ASSERT_TRUE(ring.put("one"));
   EXPECT_TRUE(ring.producer.has_unpublished());
   EXPECT_TRUE(ring.is_empty());
@@ -29,7 +29,7 @@ TEST(Ring, NothingIsVisibleBeforePublish) {
 }
 
 TEST(Ring, ABatchArrivesInOrderAndRingsOnce) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   ASSERT_TRUE(ring.consumer.arm_waiting());
   ASSERT_TRUE(ring.put("one"));
   ASSERT_TRUE(ring.put(""));
@@ -46,7 +46,7 @@ TEST(Ring, ABatchArrivesInOrderAndRingsOnce) {
 }
 
 TEST(Ring, CommitWithoutReservationAndReserveWithoutCommitWriteNothing) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   ring.producer.commit();
   ASSERT_NE(ring.producer.reserve(100), nullptr);
   ASSERT_TRUE(ring.put("kept"));
@@ -72,8 +72,8 @@ TEST(Ring, AnUnattachedRingIsEmptyAndFull) {
 }
 
 TEST(Ring, TheLargestRecordFitsAnEmptyRingWhereverItStands) {
-  for (uint64_t position = 0; position < kCapacity; position += 8) {
-    RingPair ring(kCapacity);
+  for (uint64_t position = 0; position < kRingBytes; position += 8) {
+    RingPair ring(kRingBytes);
     ring.stand_at(position);
     const std::string largest(ring.producer.max_payload(), 'm');
     ASSERT_TRUE(ring.put(largest)) << position;
@@ -86,31 +86,31 @@ TEST(Ring, TheLargestRecordFitsAnEmptyRingWhereverItStands) {
 }
 
 TEST(Ring, ARecordThatJustFitsTheRestNeedsNoPad) {
-  RingPair ring(kCapacity);
-  ring.stand_at(kCapacity - 32);
+  RingPair ring(kRingBytes);
+  ring.stand_at(kRingBytes - 32);
   ASSERT_TRUE(ring.put(std::string(24, 'x')));
-  EXPECT_EQ(ring.producer.position(), uint64_t{kCapacity});
+  EXPECT_EQ(ring.producer.position(), uint64_t{kRingBytes});
   ring.producer.publish();
   EXPECT_EQ(ring.take(), std::string(24, 'x'));
 }
 
 TEST(Ring, AOneWordRestIsPadded) {
-  RingPair ring(kCapacity);
-  ring.stand_at(kCapacity - 8);
+  RingPair ring(kRingBytes);
+  ring.stand_at(kRingBytes - 8);
   ASSERT_TRUE(ring.put("x"));
   ring.producer.publish();
-  EXPECT_EQ(load_u32(ring.memory.data() + kCapacity - 8), 0u);
-  EXPECT_EQ(load_u32(ring.memory.data() + kCapacity - 4), shm::kKindPad);
+  EXPECT_EQ(load_u32(ring.memory.data() + kRingBytes - 8), 0u);
+  EXPECT_EQ(load_u32(ring.memory.data() + kRingBytes - 4), shm::kKindPad);
   EXPECT_EQ(ring.take(), "x");
   ring.consumer.release();
-  EXPECT_EQ(ring.memory.tail(), kCapacity + 16u);
+  EXPECT_EQ(ring.memory.tail(), kRingBytes + 16u);
 }
 
 TEST(Ring, FullMeansFullToTheLastByte) {
-  RingPair ring(kCapacity);
-  for (uint32_t i = 0; i < kCapacity / 16; ++i) ASSERT_TRUE(ring.put("12345678"));
+  RingPair ring(kRingBytes);
+  for (uint32_t i = 0; i < kRingBytes / 16; ++i) ASSERT_TRUE(ring.put("12345678"));
   EXPECT_EQ(ring.producer.reserve(0), nullptr);
-  EXPECT_EQ(ring.producer.used_bytes(), size_t{kCapacity});
+  EXPECT_EQ(ring.producer.used_bytes(), size_t{kRingBytes});
   ring.producer.publish();
   EXPECT_EQ(ring.take(), "12345678");
   EXPECT_EQ(ring.producer.reserve(8), nullptr) << "not released yet";
@@ -119,7 +119,7 @@ TEST(Ring, FullMeansFullToTheLastByte) {
 }
 
 TEST(Ring, SpaceWantedIsAnsweredByTheNextRelease) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   while (ring.put("12345678")) {
   }
   EXPECT_FALSE(ring.producer.violated());
@@ -135,7 +135,7 @@ TEST(Ring, SpaceWantedIsAnsweredByTheNextRelease) {
 }
 
 TEST(Ring, ArmWaitingSeesWhatCameBefore) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   ASSERT_TRUE(ring.put("one"));
   ring.producer.publish();
   EXPECT_FALSE(ring.consumer.arm_waiting());
@@ -147,7 +147,7 @@ TEST(Ring, ArmWaitingSeesWhatCameBefore) {
 }
 
 TEST(Ring, TheTailProvesWhatWasNeverPassed) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   ASSERT_TRUE(ring.put("one"));
   const uint64_t behind_one = ring.producer.position();
   ASSERT_TRUE(ring.put("two"));
@@ -159,14 +159,14 @@ TEST(Ring, TheTailProvesWhatWasNeverPassed) {
 }
 
 TEST(Ring, BothEndsContinueAtARestoredPosition) {
-  RingPair ring(kCapacity);
+  RingPair ring(kRingBytes);
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(ring.put(std::to_string(i)));
     ring.producer.publish();
     RingProducer next_producer;
     RingConsumer next_consumer;
-    next_producer.attach(ring.memory.control(), ring.memory.data(), kCapacity);
-    next_consumer.attach(ring.memory.control(), ring.memory.data(), kCapacity);
+    next_producer.attach(ring.memory.control(), ring.memory.data(), kRingBytes);
+    next_consumer.attach(ring.memory.control(), ring.memory.data(), kRingBytes);
     ASSERT_TRUE(next_producer.restore(ring.producer.position()));
     next_consumer.restore(ring.consumer.position());
     EXPECT_EQ(next_consumer.published_position(), ring.producer.position());

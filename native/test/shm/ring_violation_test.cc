@@ -14,7 +14,7 @@ namespace {
 
 using testing::RingPair;
 
-constexpr uint32_t kCapacity = 256;
+constexpr uint32_t kBrokenRingBytes = 256;
 constexpr uint64_t kMaxU64 = std::numeric_limits<uint64_t>::max();
 constexpr uint32_t kMaxU32 = std::numeric_limits<uint32_t>::max();
 
@@ -24,8 +24,8 @@ RingRead read_one(RingPair& ring) {
 }
 
 TEST(RingViolation, HeadOutOfRange) {
-  for (const uint64_t head : {uint64_t{kCapacity} + 8, uint64_t{kCapacity} * 2, uint64_t{4}, kMaxU64, kMaxU64 - 7}) {
-    RingPair ring(kCapacity);
+  for (const uint64_t head : {uint64_t{kBrokenRingBytes} + 8, uint64_t{kBrokenRingBytes} * 2, uint64_t{4}, kMaxU64, kMaxU64 - 7}) {
+    RingPair ring(kBrokenRingBytes);
     ring.memory.poke_head(head);
     EXPECT_EQ(read_one(ring), RingRead::kViolation) << head;
     EXPECT_STREQ(ring.consumer.violation(), "ring head out of range");
@@ -33,7 +33,7 @@ TEST(RingViolation, HeadOutOfRange) {
 }
 
 TEST(RingViolation, HeadGoesBack) {
-  RingPair ring(kCapacity);
+  RingPair ring(kBrokenRingBytes);
   ring.put("one");
   ring.put("two");
   ring.producer.publish();
@@ -45,7 +45,7 @@ TEST(RingViolation, HeadGoesBack) {
 }
 
 TEST(RingViolation, HeadGoesBackBehindRecordsAlreadySeen) {
-  RingPair ring(kCapacity);
+  RingPair ring(kBrokenRingBytes);
   ring.put("one");
   ring.put("two");
   ring.producer.publish();
@@ -57,11 +57,11 @@ TEST(RingViolation, HeadGoesBackBehindRecordsAlreadySeen) {
 }
 
 TEST(RingViolation, ReadingMoreThanTheRingBetweenTwoReleases) {
-  RingPair ring(kCapacity);
-  for (uint32_t i = 0; i < kCapacity / 16; ++i) ring.put("12345678");
+  RingPair ring(kBrokenRingBytes);
+  for (uint32_t i = 0; i < kBrokenRingBytes / 16; ++i) ring.put("12345678");
   ring.producer.publish();
-  for (uint32_t i = 0; i < kCapacity / 16; ++i) ring.take();
-  ring.memory.poke_head(kCapacity + 16);
+  for (uint32_t i = 0; i < kBrokenRingBytes / 16; ++i) ring.take();
+  ring.memory.poke_head(kBrokenRingBytes + 16);
   EXPECT_EQ(read_one(ring), RingRead::kViolation);
 }
 
@@ -81,20 +81,20 @@ TEST(RingViolation, EveryBadRecord) {
       {"kind max", 0, 64, 8, kMaxU32, "ring record of unknown kind"},
       {"beyond published", 0, 64, 64, shm::kKindFrame, "ring record reaches beyond what is published"},
       {"beyond published by alignment", 0, 64, 57, shm::kKindFrame, "ring record reaches beyond what is published"},
-      {"over half", 0, kCapacity, kCapacity / 2 - 7, shm::kKindFrame, "ring record larger than half the ring"},
-      {"length max", 0, kCapacity, kMaxU32, shm::kKindFrame, "ring record larger than half the ring"},
-      {"length overflows when aligned", 0, kCapacity, kMaxU32 - 7, shm::kKindFrame,
+      {"over half", 0, kBrokenRingBytes, kBrokenRingBytes / 2 - 7, shm::kKindFrame, "ring record larger than half the ring"},
+      {"length max", 0, kBrokenRingBytes, kMaxU32, shm::kKindFrame, "ring record larger than half the ring"},
+      {"length overflows when aligned", 0, kBrokenRingBytes, kMaxU32 - 7, shm::kKindFrame,
        "ring record larger than half the ring"},
-      {"wraps", kCapacity - 16, kCapacity, 16, shm::kKindFrame, "ring record wraps"},
+      {"wraps", kBrokenRingBytes - 16, kBrokenRingBytes, 16, shm::kKindFrame, "ring record wraps"},
       {"pad in the middle", 64, 64, 8, shm::kKindPad, "ring pad does not end at the ring's end"},
-      {"pad too short", kCapacity - 32, 64, 16, shm::kKindPad, "ring pad does not end at the ring's end"},
-      {"pad not aligned", kCapacity - 32, 64, 23, shm::kKindPad, "ring pad does not end at the ring's end"},
-      {"pad over the whole ring", 0, kCapacity, kCapacity - 8, shm::kKindPad, "ring record larger than half the ring"},
+      {"pad too short", kBrokenRingBytes - 32, 64, 16, shm::kKindPad, "ring pad does not end at the ring's end"},
+      {"pad not aligned", kBrokenRingBytes - 32, 64, 23, shm::kKindPad, "ring pad does not end at the ring's end"},
+      {"pad over the whole ring", 0, kBrokenRingBytes, kBrokenRingBytes - 8, shm::kKindPad, "ring record larger than half the ring"},
   };
   for (const BadRecord& bad : cases) {
-    RingPair ring(kCapacity);
+    RingPair ring(kBrokenRingBytes);
     ring.stand_at(bad.position);
-    ring.memory.poke_record(bad.position & (kCapacity - 1), bad.length, bad.kind);
+    ring.memory.poke_record(bad.position & (kBrokenRingBytes - 1), bad.length, bad.kind);
     ring.memory.poke_head(bad.position + bad.published_bytes);
     EXPECT_EQ(read_one(ring), RingRead::kViolation) << bad.name;
     EXPECT_STREQ(ring.consumer.violation(), bad.reason) << bad.name;
@@ -103,18 +103,18 @@ TEST(RingViolation, EveryBadRecord) {
 }
 
 TEST(RingViolation, PadsCannotFollowEachOther) {
-  RingPair ring(kCapacity);
-  ring.stand_at(kCapacity - 16);
-  ring.memory.poke_record(kCapacity - 16, 8, shm::kKindPad);
+  RingPair ring(kBrokenRingBytes);
+  ring.stand_at(kBrokenRingBytes - 16);
+  ring.memory.poke_record(kBrokenRingBytes - 16, 8, shm::kKindPad);
   ring.memory.poke_record(0, 8, shm::kKindPad);
-  ring.memory.poke_head(kCapacity + 64);
+  ring.memory.poke_head(kBrokenRingBytes + 64);
   EXPECT_EQ(read_one(ring), RingRead::kViolation);
 }
 
 TEST(RingViolation, TailOutOfRange) {
   // Published are 256 bytes from 256 on; the tail was last seen at 256 + 32.
   for (const uint64_t tail : {uint64_t{512 + 8}, uint64_t{256}, uint64_t{0}, uint64_t{292}, kMaxU64, kMaxU64 - 7}) {
-    RingPair ring(kCapacity);
+    RingPair ring(kBrokenRingBytes);
     ring.stand_at(256);
     while (ring.put("12345678")) {
     }
@@ -132,7 +132,7 @@ TEST(RingViolation, TailOutOfRange) {
 }
 
 TEST(RingViolation, TheTailMayNotPassWhatIsPublished) {
-  RingPair ring(kCapacity);
+  RingPair ring(kBrokenRingBytes);
   ring.put("one");
   ring.memory.poke_tail(16);
   EXPECT_EQ(ring.producer.consumer_position(), 0u);
@@ -140,18 +140,18 @@ TEST(RingViolation, TheTailMayNotPassWhatIsPublished) {
 }
 
 TEST(RingViolation, RestoreRefusesATailThatDoesNotFit) {
-  for (const uint64_t tail : {uint64_t{1024 - kCapacity - 8}, uint64_t{1032}, uint64_t{1020}, kMaxU64}) {
-    RingPair ring(kCapacity);
+  for (const uint64_t tail : {uint64_t{1024 - kBrokenRingBytes - 8}, uint64_t{1032}, uint64_t{1020}, kMaxU64}) {
+    RingPair ring(kBrokenRingBytes);
     ring.memory.poke_tail(tail);
     EXPECT_FALSE(ring.producer.restore(1024)) << tail;
   }
-  RingPair ring(kCapacity);
+  RingPair ring(kBrokenRingBytes);
   ring.memory.poke_tail(1024);
   EXPECT_FALSE(ring.producer.restore(1028));
 }
 
 TEST(RingViolation, AnyFlagValueIsOnlyAFlag) {
-  RingPair ring(kCapacity);
+  RingPair ring(kBrokenRingBytes);
   store_u32(ring.memory.control() + shm::kConsumerWaitingAt, kMaxU32);
   ring.put("one");
   EXPECT_TRUE(ring.producer.publish());
@@ -165,7 +165,7 @@ TEST(RingViolation, RandomBytesNeverLeadOutside) {
   std::mt19937_64 random(7);
   size_t violations = 0;
   for (int round = 0; round < 3000; ++round) {
-    RingPair ring(kCapacity);
+    RingPair ring(kBrokenRingBytes);
     ring.stand_at((random() % 64) * 8);
     for (int step = 0; step < 40; ++step) {
       switch (random() % 6) {
@@ -176,7 +176,7 @@ TEST(RingViolation, RandomBytesNeverLeadOutside) {
           ring.memory.poke_tail(random() % 4 == 0 ? random() : ring.producer.position() - random() % 40 * 8);
           break;
         case 2:
-          ring.memory.poke_record(random() % (kCapacity / 8) * 8,
+          ring.memory.poke_record(random() % (kBrokenRingBytes / 8) * 8,
                                   static_cast<uint32_t>(random() % 3 == 0 ? random() : random() % 64),
                                   static_cast<uint32_t>(random() % 4));
           break;
@@ -190,9 +190,9 @@ TEST(RingViolation, RandomBytesNeverLeadOutside) {
           RingRead read;
           while ((read = ring.consumer.next(&view)) == RingRead::kRecord) {
             ASSERT_GE(view.data, ring.memory.data());
-            ASSERT_LE(view.data + view.size, ring.memory.data() + kCapacity);
+            ASSERT_LE(view.data + view.size, ring.memory.data() + kBrokenRingBytes);
             total += view.size + shm::kRecordHeaderBytes;
-            ASSERT_LE(total, kCapacity);
+            ASSERT_LE(total, kBrokenRingBytes);
           }
           if (read == RingRead::kViolation) ++violations;
           ring.consumer.release();
