@@ -1,10 +1,10 @@
 // Three projects, one after the other (`groupOrder`). Files of `unit` and of `e2e` share the machine: whatever they use is theirs alone (directories,
-// ports, names), and what they expect comes at any speed. `alone` holds the end-to-end tests that watch what a process uses or how evenly it works.
+// ports, names), and what they expect comes at any speed. `e2e-alone` holds the end-to-end tests that watch what a process uses or how evenly it works.
 import { defineConfig } from 'vitest/config';
 
 const alone = ['many-calls', 'flows'].map((name) => `test/e2e/${name}.test.ts`);
-/** Each waits about half of its time, so that two keep two cores busy. */
-const endToEndFilesAtOnce = 2;
+/** They wait more than half of their time. */
+const endToEndFilesAtOnce = 3;
 
 export default defineConfig({
   test: {

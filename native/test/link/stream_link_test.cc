@@ -17,7 +17,7 @@ using testing::KeepingSink;
 using testing::OwnedFrame;
 using testing::ScriptedChannel;
 
-constexpr size_t kBudget = 256 * 1024;
+constexpr size_t kStreamBudget = 256 * 1024;
 constexpr uint64_t kStreamOutbound = 1 << 20;
 
 struct StreamFixture {
@@ -31,7 +31,7 @@ struct StreamFixture {
     link.state = LinkState::kOpen;
   }
   ReadResult read() {
-    const ReadResult result = link.read(&sink, kBudget);
+    const ReadResult result = link.read(&sink, kStreamBudget);
     arena.reset();
     return result;
   }
@@ -327,7 +327,7 @@ TEST(StreamLinkSockets, TwoLinksOverASocketPair) {
   EXPECT_TRUE(a.wants_writable()) << "more than a socket takes";
   while (sink.frames.size() < expected.size()) {
     const size_t before = sink.frames.size();
-    ASSERT_NE(b.read(&sink, kBudget), ReadResult::kViolation);
+    ASSERT_NE(b.read(&sink, kStreamBudget), ReadResult::kViolation);
     arena.reset();
     ASSERT_TRUE(a.on_writable());
     ASSERT_TRUE(sink.frames.size() > before || a.wants_writable() || b.partial_bytes() > 0);
