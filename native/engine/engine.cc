@@ -1,5 +1,6 @@
 #include "native/engine/engine.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -16,6 +17,7 @@ constexpr int kEventsPerWait = 256;
 constexpr int kUnreportedWaitMs = 20;
 constexpr size_t kArenaBytes = 1 << 20;
 constexpr size_t kFlushEarlyBytes = 512 * 1024;
+constexpr int kMostLooks = 256;
 constexpr size_t kReadBudgetBytes = 256 * 1024;
 
 }  // namespace
@@ -34,7 +36,8 @@ Engine::Engine(EngineOptions options, const Clock* clock, EventMailbox* mailbox,
       flows_(options_.max_flows, options_.seed),
       clusters_(options_.max_clusters, this),
       pending_(options_.max_pending, options_.seed),
-      parked_(options_.max_parked, options_.max_parked_bytes) {
+      parked_(options_.max_parked, options_.max_parked_bytes),
+      busy_poll_(int64_t{options_.busy_poll_us} * 1000) {
   options_.max_links = std::min(options_.max_links, kMaxHandleSlots - 1);
   for (uint32_t i = 0; i < go_aways_.size(); i++) {
     go_aways_[i].timer.kind = TimerKind::kGoAway;
@@ -82,10 +85,34 @@ int Engine::wait_ms(int max_wait_ms) const {
   return max_wait_ms < 0 ? static_cast<int>(ms) : static_cast<int>(std::min<int64_t>(ms, max_wait_ms));
 }
 
+/// Fills `events` and sets the time. Looks for a while before it sleeps where that has been worthwhile.
+int Engine::wait_for_events(epoll_event* events, int ms) {
+  if (ms == 0 || !busy_poll_.enabled()) {
+    const int n = epoll_wait(epoll_.get(), events, kEventsPerWait, ms);
+    now_ns_ = clock_->now_ns();
+    return n;
+  }
+  const int64_t begin_ns = clock_->now_ns();
+  const bool under_way = pending_.size() > 0;
+  int n = 0;
+  if (const int64_t longest_ns = busy_poll_.before_wait(under_way); longest_ns > 0) {
+    counters_.busy_polls++;
+    // Bounded in looks too: a clock may stand still.
+    for (int looks = 0; looks < kMostLooks && n == 0 && clock_->now_ns() - begin_ns < longest_ns; looks++) {
+      n = epoll_wait(epoll_.get(), events, kEventsPerWait, 0);
+      if (n == 0) sched_yield();  // whoever is ready to run on this core goes first
+    }
+    if (n > 0) counters_.busy_poll_hits++;
+  }
+  if (n == 0) n = epoll_wait(epoll_.get(), events, kEventsPerWait, ms);
+  now_ns_ = clock_->now_ns();
+  busy_poll_.waited(under_way, now_ns_ - begin_ns);
+  return n;
+}
+
 void Engine::wait_and_read(int max_wait_ms) {
   epoll_event events[kEventsPerWait];
-  const int n = epoll_wait(epoll_.get(), events, kEventsPerWait, wait_ms(max_wait_ms));
-  now_ns_ = clock_->now_ns();
+  const int n = wait_for_events(events, wait_ms(max_wait_ms));
 
   reading_.swap(read_again_);
   for (const Handle handle : reading_) {

@@ -16,6 +16,8 @@
 // and a process hands its engine over to the next in handoff_*.cc.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -25,6 +27,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "native/engine/busy_poll.h"
 #include "native/engine/clock.h"
 #include "native/engine/cluster.h"
 #include "native/engine/commands.h"
@@ -61,6 +64,7 @@ struct EngineCounters {
   uint64_t streams = 0, chunks = 0, stale_chunks = 0, refused_streams_full = 0;
   uint64_t turns = 0;
   uint64_t batch_begun = 0, batch_ended = 0;
+  uint64_t busy_polls = 0, busy_poll_hits = 0;
 };
 
 /// How often a request that provably never left goes to another endpoint by itself.
@@ -155,6 +159,7 @@ class Engine final : public FrameSink, public InstanceHooks {
 
   // engine.cc
   void wait_and_read(int max_wait_ms);
+  int wait_for_events(epoll_event* events, int ms);
   void read_link(Handle handle);
   void on_shm_socket(Link* link);
   void finish_turn();
@@ -324,6 +329,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   ClusterTable clusters_;
   PendingTable pending_;
   ParkedTable parked_;
+  BusyPoll busy_poll_;
   std::array<GoAwayRound, 16> go_aways_;
 
   std::vector<Handle> dirty_;

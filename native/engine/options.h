@@ -44,6 +44,7 @@ struct EngineOptions {
   uint32_t takeover_deadline_ms = 30000;  // how long a successor may take until the freeze
 
   bool batch_scheduling = true;  // of the worker thread, while nobody keeps its core busy (batch_scheduling.h)
+  uint32_t busy_poll_us = 25;  // how long to look for events before sleeping where that has been worthwhile (busy_poll.h); 0: never
   bool shm_enabled = true;
   uint32_t ring_bytes = 512 * 1024;
 

@@ -162,6 +162,8 @@ void Engine::report_stats(uint32_t id) {
         {"turns", counters_.turns},
         {"batch_scheduling_begun", counters_.batch_begun},
         {"batch_scheduling_ended", counters_.batch_ended},
+        {"busy_polls", counters_.busy_polls},
+        {"busy_poll_hits", counters_.busy_poll_hits},
     };
     out.u32(std::size(counters));
     for (const auto& [name, value] : counters) {

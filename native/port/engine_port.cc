@@ -91,6 +91,7 @@ EngineOptions read_options(const Napi::Object& in) {
       {"slowRequestMs", &out.slow_request_ms},
       {"takeoverDeadlineMs", &out.takeover_deadline_ms},
       {"ringBytes", &out.ring_bytes},
+      {"busyPollUs", &out.busy_poll_us},
   };
   for (const auto& [name, field] : numbers) *field = number_or(in, name, *field);
   const std::pair<const char*, uint64_t*> large_numbers[] = {

@@ -11,6 +11,7 @@ export function engineOptions(config: AgentConfig): EngineOptions {
     ...(config.loopback.token === null ? {} : { loopbackToken: config.loopback.token }),
     shmEnabled: config.shm.enabled,
     batchScheduling: config.worker.scheduling === 'auto',
+    busyPollUs: config.worker.busyPollUs,
     ringBytes: config.shm.ringBytes,
     allowUids: config.socket.allowUids,
     maxLinks: limits.links,

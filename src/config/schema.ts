@@ -252,6 +252,10 @@ const worker = z.strictObject({
     means:
       "Scheduling class of the thread that moves the messages. `auto`: SCHED_BATCH as long as nobody keeps its core busy, so that it does not interrupt who wakes it, which spares waking halted cores; else the kernel's normal one. `normal`: always the normal one.",
   }),
+  busyPollUs: integer(0, 1_000, 25, {
+    means:
+      'Microseconds for which that thread looks for messages before it sleeps, where that has mostly found some: it then need not be woken, which costs more. It gives its core to whoever is ready to run meanwhile. 0: never, for where the time on a core is scarce.',
+  }),
 });
 
 const takeover = z.strictObject({

@@ -14,6 +14,8 @@ export interface EngineOptions {
   loopbackToken?: string;
   /** Whether the worker thread may wait for who runs on its core, see native/engine/batch_scheduling.h. */
   batchScheduling: boolean;
+  /** How long the worker thread looks for events before it sleeps, see native/engine/busy_poll.h; 0: never. */
+  busyPollUs: number;
   shmEnabled: boolean;
   ringBytes: number;
   allowUids: readonly number[];
