@@ -124,7 +124,7 @@ void Engine::part_from(UniqueFd fd) {
   const auto parting = std::find_if(partings_.begin(), partings_.end(), [](const Parting& at) { return !at.fd.valid(); });
   if (parting == partings_.end()) return;
   const auto slot = static_cast<uint32_t>(parting - partings_.begin());
-  if (!poll_add(fd.get(), EPOLLIN | EPOLLRDHUP | EPOLLET, poll_data(PollTag::kParting, slot))) return;
+  if (!poll_add(fd.get(), EPOLLIN | EPOLLRDHUP, poll_data(PollTag::kParting, slot))) return;
   parting->fd = std::move(fd);
   parting->discarded_bytes = discarded_bytes;
   timers_.set(&parting->timer, now_ns_ + kPartingNs);

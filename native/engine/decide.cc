@@ -257,7 +257,7 @@ void Engine::on_command(AddListener& command) {
   if (slot == listeners_.size()) listeners_.emplace_back();
   Listener& listener = listeners_[slot];
   listener = Listener{command.id, command.kind, command.role, std::move(command.fd), false, true};
-  if (!poll_add(listener.fd.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kListener, slot))) listener.live = false;
+  if (!poll_add(listener.fd.get(), EPOLLIN, poll_data(PollTag::kListener, slot))) listener.live = false;
 }
 
 void Engine::on_command(CloseListener& command) {

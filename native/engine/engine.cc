@@ -51,17 +51,12 @@ Engine::Engine(EngineOptions options, const Clock* clock, EventMailbox* mailbox,
     init_error_ = "no descriptor for the engine's loop: raise the limit on open files";
     return;
   }
-  poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kWake));
+  poll_add(wake_fd_.get(), EPOLLIN, poll_data(PollTag::kWake));
 }
 
 Engine::~Engine() = default;
 
-bool Engine::poll_add(int fd, uint32_t events, uint64_t tag) {
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = tag;
-  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
-}
+bool Engine::poll_add(int fd, uint32_t events, uint64_t data) { return poll_edges(epoll_.get(), fd, events, data); }
 
 void Engine::turn(int max_wait_ms) {
   counters_.turns++;

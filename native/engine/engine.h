@@ -167,7 +167,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void expire_timers();
   void touch(Link* link);
   void update_writable(Link* link);
-  bool poll_add(int fd, uint32_t events, uint64_t tag);
+  bool poll_add(int fd, uint32_t events, uint64_t data);
   int wait_ms(int max_wait_ms) const;
 
   // open_links.cc, connect_upstreams.cc, close_links.cc

@@ -164,7 +164,7 @@ void Engine::let_go() {
   let_go_ = true;
   // First of all: an old poller would go on telling of descriptors whose duplicates live on.
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, uint64_t{0});
+  poll_add(wake_fd_.get(), EPOLLIN, poll_data(PollTag::kWake));
   for (Parting& parting : partings_) parting.fd.reset();
   timers_ = TimerHeap{};
   links_.clear();

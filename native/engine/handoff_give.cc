@@ -83,11 +83,8 @@ void HandoffGiver::offer(const std::string& blob, uint32_t freeze_ms) {
 
 void HandoffGiver::refuse(std::string_view text) {
   if (over()) return;
-  HandoffMessage message;
-  message.step = HandoffStep::kRefused;
-  message.text = text.substr(0, 1024);
-  socket_.send(message);
-  fail("refused: " + message.text);
+  socket_.refuse(text);
+  fail("refused: " + std::string(text));
 }
 
 void HandoffGiver::expire() { refuse("the handoff took too long"); }
@@ -222,16 +219,12 @@ std::string HandoffGiver::await(HandoffStep step, int64_t deadline_ns) {
 
 void Engine::accept_successor(UniqueFd fd) {
   if (giver_ || taker_) {
-    HandoffSocket busy(std::move(fd));
-    HandoffMessage message;
-    message.step = HandoffStep::kRefused;
-    message.text = "another takeover is under way";
-    busy.send(message);
+    HandoffSocket(std::move(fd)).refuse("another takeover is under way");
     return;
   }
   const int raw = fd.get();
   giver_ = std::make_unique<HandoffGiver>(this, std::move(fd));
-  if (!poll_add(raw, EPOLLIN | EPOLLRDHUP | EPOLLET, poll_data(PollTag::kHandoff))) giver_->refuse("no memory to poll the takeover's socket");
+  if (!poll_add(raw, EPOLLIN | EPOLLRDHUP, poll_data(PollTag::kHandoff))) giver_->refuse("no memory to poll the takeover's socket");
 }
 
 /// Between two turns: here nobody is inside of what ends.

@@ -45,7 +45,7 @@ Result<Unit> Engine::import_state(EngineState& state, DescriptorStore* descripto
   now_ns_ = clock_->now_ns();
   if (live_links_ > 0 || pending_.size() > 0) return Error{Code::kFailedPrecondition, "this engine serves already"};
   epoll_ = std::move(descriptors->poller);
-  if (!poll_add(wake_fd_.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kWake))) return exhausted("cannot poll what was handed over");
+  if (!poll_add(wake_fd_.get(), EPOLLIN, poll_data(PollTag::kWake))) return exhausted("cannot poll what was handed over");
   for (const ListenerState& listener : state.listeners) {
     if (Result<Unit> done = import_listener(listener, descriptors); !done) return done;
   }
@@ -79,7 +79,7 @@ Result<Unit> Engine::import_listener(const ListenerState& state, DescriptorStore
   if (!is_known(state.kind) || state.role > LinkRole::kSuccessor) return malformed("a listener's kind");
   const auto slot = static_cast<uint32_t>(listeners_.size());
   listeners_.push_back(Listener{state.id, state.kind, state.role, std::move(came->second), false, true});
-  if (poll_add(listeners_.back().fd.get(), EPOLLIN | EPOLLET, poll_data(PollTag::kListener, slot))) return Unit{};
+  if (poll_add(listeners_.back().fd.get(), EPOLLIN, poll_data(PollTag::kListener, slot))) return Unit{};
   return exhausted("cannot poll a listener");
 }
 

@@ -127,10 +127,7 @@ void HandoffTaker::expire() { fail("the handoff took too long"); }
 void HandoffTaker::fail(const std::string& why) {
   if (over_) return;
   over_ = true;
-  HandoffMessage message;
-  message.step = HandoffStep::kRefused;
-  message.text = why.substr(0, 1024);
-  socket_.send(message);
+  socket_.refuse(why);
   engine_->let_go();
   engine_->events_.add(EventType::kHandoffFailed, [&](ByteWriter& out) { out.bytes(why); });
 }
@@ -149,7 +146,7 @@ void Engine::on_command(TakeOver& command) {
   taker_->timer.kind = TimerKind::kHandoff;
   taker_->timer.slot = 1;
   timers_.set(&taker_->timer, now_ns_ + command.deadline_ms * kNsPerMs);
-  if (!poll_add(fd, EPOLLIN | EPOLLRDHUP | EPOLLET, poll_data(PollTag::kHandoff))) {
+  if (!poll_add(fd, EPOLLIN | EPOLLRDHUP, poll_data(PollTag::kHandoff))) {
     taker_->fail("no memory to poll the takeover's socket");
     return;
   }

@@ -36,6 +36,13 @@ bool HandoffSocket::send(const HandoffMessage& message, const std::vector<int>& 
   return send_with_fds(fd_.get(), bytes.data(), bytes.size(), fds.data(), fds.size()) == static_cast<ssize_t>(bytes.size());
 }
 
+void HandoffSocket::refuse(std::string_view why) {
+  HandoffMessage message;
+  message.step = HandoffStep::kRefused;
+  message.text = why.substr(0, 1024);
+  send(message);
+}
+
 HandoffRead HandoffSocket::receive(HandoffMessage* message, ReceivedFds* fds) {
   std::string bytes(kMaxMessageBytes, '\0');
   ssize_t n = recv_with_fds(fd_.get(), bytes.data(), bytes.size(), fds);
@@ -141,14 +148,10 @@ Result<Unit> DescriptorStore::add_link(uint64_t handle, MovedDescriptors moved) 
   const int socket = moved.socket.get();
   const int doorbell = moved.eventfd.get();
   if (!links.emplace(handle, std::move(moved)).second) return Error{Code::kInvalidArgument, "descriptors of one link came twice"};
-  const auto poll = [&](int fd, uint32_t events, PollTag tag) {
-    epoll_event event{};
-    event.events = events | EPOLLET;
-    event.data.u64 = poll_data(tag, handle);
-    return ::epoll_ctl(poller.get(), EPOLL_CTL_ADD, fd, &event) == 0;
-  };
-  if (!poll(socket, EPOLLIN | EPOLLRDHUP, PollTag::kSocket)) return system_error("cannot poll a link");
-  if (doorbell >= 0 && !poll(doorbell, EPOLLIN, PollTag::kDoorbell)) return system_error("cannot poll a doorbell");
+  if (!poll_edges(poller.get(), socket, EPOLLIN | EPOLLRDHUP, poll_data(PollTag::kSocket, handle))) return system_error("cannot poll a link");
+  if (doorbell >= 0 && !poll_edges(poller.get(), doorbell, EPOLLIN, poll_data(PollTag::kDoorbell, handle))) {
+    return system_error("cannot poll a doorbell");
+  }
   return Unit{};
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -57,6 +58,8 @@ class HandoffSocket {
 
   /// False: the peer is gone or does not read.
   bool send(const HandoffMessage& message, const std::vector<int>& fds = {});
+  /// Sends kRefused. The text is cut at 1024 bytes.
+  void refuse(std::string_view why);
   HandoffRead receive(HandoffMessage* message, ReceivedFds* fds);
   /// Waits until there is something to receive. False: not within that time.
   bool wait_readable(int64_t timeout_ns);

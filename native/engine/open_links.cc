@@ -264,7 +264,7 @@ void Engine::switch_to_shm(Link* link) {
   timers_.clear(&link->timer);
   Link* fresh = shm.get();
   links_[link->handle.slot].link = std::move(shm);  // the stream link ends here; its socket lives on
-  if (!poll_add(fresh->doorbell_fd(), EPOLLIN | EPOLLET, poll_data(PollTag::kDoorbell, fresh->handle.pack()))) {
+  if (!poll_add(fresh->doorbell_fd(), EPOLLIN, poll_data(PollTag::kDoorbell, fresh->handle.pack()))) {
     close_soon(fresh, std::string("polling the doorbell failed: ") + errno_text(errno));
     return;
   }

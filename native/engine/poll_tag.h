@@ -1,5 +1,7 @@
-// What epoll hands back for a descriptor of the engine: its kind in the upper byte, a handle or a slot below.
+// How descriptors of the engine are polled, and what epoll hands back for one: its kind in the upper byte, a handle or a slot below.
 #pragma once
+
+#include <sys/epoll.h>
 
 #include <cstdint>
 
@@ -13,5 +15,14 @@ inline constexpr int kPollTagShift = 56;
 constexpr uint64_t poll_data(PollTag tag, uint64_t rest = 0) { return static_cast<uint64_t>(tag) << kPollTagShift | rest; }
 constexpr PollTag poll_tag(uint64_t data) { return static_cast<PollTag>(data >> kPollTagShift); }
 constexpr uint64_t poll_rest(uint64_t data) { return data & ((uint64_t{1} << kPollTagShift) - 1); }
+
+/// Polls `fd` for edges: `data` comes back with every change that `events` names. False: no memory for it, or the limit on watches
+/// (fs.epoll.max_user_watches) is reached; errno says which.
+inline bool poll_edges(int poller, int fd, uint32_t events, uint64_t data) {
+  epoll_event event{};
+  event.events = events | EPOLLET;
+  event.data.u64 = data;
+  return ::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) == 0;
+}
 
 }  // namespace ringside
