@@ -84,11 +84,11 @@ for (let rest = chosen; rest.length > 0;) {
   rest = rest.slice(round.length);
 }
 
-let failed = 0;
+const failed = [];
 for (const round of rounds) {
   const each = round.length === 3 ? Math.ceil(seconds * 1.5) : seconds;
   const clean = await Promise.all(round.map((name) => fuzz(name, each)));
-  failed += clean.filter((ok) => !ok).length;
+  failed.push(...round.filter((_, i) => !clean[i]));
 }
-report('fuzz', chosen.length - failed, failed);
-process.exitCode = failed === 0 ? 0 : 1;
+report('fuzz', chosen.length - failed.length, failed.length, failed);
+process.exitCode = failed.length === 0 ? 0 : 1;

@@ -40,9 +40,11 @@ export function buildTree(folder, defines, { config = 'RelWithDebInfo', build = 
   return !build || run(process.execPath, [cmakeJs, 'build', ...args, '-p', process.env.RINGSIDE_JOBS ?? '2']);
 }
 
-/** Leaves a line "name passed failed" where CI collects its totals, if it does. */
-export function report(name, passed, failed) {
+/** Leaves a line "name passed failed" where CI collects its totals, if it does, and there too what it is that failed. */
+export function report(name, passed, failed, whatFailed = []) {
   console.log(`${name}: ${passed} passed, ${failed} failed`);
   const file = process.env.RINGSIDE_RESULTS;
   if (file) appendFileSync(file, `${name.replaceAll(' ', '-')} ${passed} ${failed}\n`);
+  const failures = process.env.RINGSIDE_FAILURES;
+  if (failures) appendFileSync(failures, whatFailed.map((text) => `${name}: ${text}\n`).join(''));
 }

@@ -45,8 +45,8 @@ function runTests(name) {
     '-j2',
   ];
   const ok = run(...split(name === 'tsan' ? [...steady, ...command] : command));
-  const { passed, failed } = countTests(junit);
-  report(`native ${name}`, passed, ok ? failed : Math.max(failed, 1));
+  const { passed, failed, names } = countTests(junit);
+  report(`native ${name}`, passed, ok ? failed : Math.max(failed, 1), names);
   return ok && passed > 0;
 }
 
@@ -59,12 +59,13 @@ function countTests(file) {
   try {
     text = readFileSync(file, 'utf8');
   } catch {
-    return { passed: 0, failed: 1 };
+    return { passed: 0, failed: 1, names: [] };
   }
   const number = (name) =>
     Number(new RegExp(`<testsuite [^>]*\\b${name}="(\\d+)"`, 's').exec(text)?.[1] ?? 0);
   const failed = number('failures');
-  return { passed: number('tests') - failed - number('disabled') - number('skipped'), failed };
+  const names = [...text.matchAll(/<testcase name="([^"]*)"[^>]*\bstatus="fail"/g)].map((match) => match[1]);
+  return { passed: number('tests') - failed - number('disabled') - number('skipped'), failed, names };
 }
 
 let ok = true;

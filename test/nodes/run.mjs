@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { report, root } from '../../native/test/build-tree.mjs';
+import { readVitestReport } from '../support/vitest-report.mjs';
 import { runtime, versions } from './runtimes.mjs';
 
 const representative = ['opening', 'transports', 'removal', 'flows', 'upgrade', 'legacy', 'config'];
@@ -78,7 +79,10 @@ function runRound({ name, version, files, uid }) {
         ...(uid === undefined ? {} : { uid, gid: uid }),
       },
     );
-    const figures = readFigures(results, files.length);
+    const figures = readVitestReport(results);
+    const missing = files.length - figures.files;
+    if (missing > 0)
+      return { ...figures, failed: figures.failed + missing, problem: `${missing} files did not run` };
     if (status !== 0 && figures.failed === 0)
       return { ...figures, failed: 1, problem: 'the run did not end well' };
     return figures;
@@ -98,17 +102,6 @@ function mayUse(program, uid) {
       throw new Error(`user ${uid} may not read ${file}: put the repository where every user can read it`);
     }
   }
-}
-
-function readFigures(file, files) {
-  const { testResults, numPassedTests, numFailedTests, numPendingTests } = JSON.parse(
-    readFileSync(file, 'utf8'),
-  );
-  const broken = testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
-  ).length;
-  const missing = files - testResults.length;
-  return { passed: numPassedTests, failed: numFailedTests + broken + missing, skipped: numPendingTests };
 }
 
 const digest = addonDigest();
@@ -135,5 +128,8 @@ const changed = addonDigest() !== digest;
 if (changed) console.log('the addon was built anew while the tests ran: these figures are not of one binary');
 
 const sum = (of) => table.reduce((total, round) => total + round[of], 0);
-report('other nodes', sum('passed'), sum('failed') + (changed ? 1 : 0));
+const whatFailed = table.flatMap(({ name, failures = [], problem }) =>
+  [...failures, ...(problem === undefined ? [] : [problem])].map((text) => `${name}: ${text}`),
+);
+report('other nodes', sum('passed'), sum('failed') + (changed ? 1 : 0), whatFailed);
 process.exitCode = sum('failed') > 0 || changed ? 1 : 0;
