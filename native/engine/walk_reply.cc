@@ -134,7 +134,8 @@ void Engine::reply_to_request(Handle downstream, uint64_t request_id, FrameType 
   link->responses_out++;
   touch(link);
   if (link->append(frame, false)) return;
-  if (link->outbound_bytes() > options_.max_outbound_bytes + uint64_t{options_.max_pending} * kFixedBytes) {
+  // Beyond what may be queued for it, bodies in pieces included, an honest caller has at most one of these for each of its requests.
+  if (link->outbound_bytes() > link->queue_bound(options_.max_outbound_bytes) + uint64_t{options_.max_pending} * kFixedBytes) {
     close_soon(link, "the peer sends requests but does not read the replies");
     return;
   }

@@ -204,6 +204,40 @@ TEST(Bounds, ACallerThatNeverReadsItsRefusalsIsClosed) {
   EXPECT_LT(worst, uint64_t{128} << 10);
 }
 
+TEST(Bounds, ACallerThatIsSlowWithBodiesInPiecesKeepsItsLinkWhenMoreIsRefused) {
+  EngineOptions options;
+  options.max_outbound_bytes = 64 << 10;
+  options.max_pending = 400;
+  Mesh mesh(std::move(options));
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  constexpr uint64_t kStreams = 4, kLarge = 40, kCalls = 250;
+  for (uint64_t id = 1; id <= kCalls; id++) mesh.call(id);
+  server.receive();
+  ASSERT_EQ(server.frames.size(), kCalls);
+  for (uint64_t i = 0; i < kCalls; i++) {
+    // Small ones at the end, so that the queue is full to the last byte.
+    WireFrame reply = response(server.frames[i].id(), std::string(i < kStreams || i > kLarge ? 600 : 60'000, 'y'));
+    if (i < kStreams) {  // the first piece of a body for which there is room of its own
+      reply.fixed.flags = kFlagMore;
+      reply.fixed.value = 200'000;
+    }
+    server.send(reply);
+    mesh.box.turn(2);
+  }
+  EXPECT_GT(mesh.box.stats().links.at(0).outbound_bytes, uint64_t{200} << 10) << "others use the room of the streams";
+  EXPECT_GT(mesh.box.engine.counters().refused_outbound_full, 5u);
+  std::map<Code, uint64_t> codes;
+  mesh.box.turn_until([&] {
+    mesh.caller.receive();
+    for (; !mesh.caller.frames.empty(); mesh.caller.frames.pop_front()) codes[mesh.caller.frames.front().code()]++;
+    return codes[Code::kOk] + codes[Code::kResourceExhausted] == kCalls || mesh.caller.has_ended();
+  });
+  EXPECT_FALSE(mesh.caller.has_ended());
+  EXPECT_GT(codes[Code::kOk], 5u);
+  EXPECT_GT(codes[Code::kResourceExhausted], 5u);
+}
+
 TEST(Bounds, APeerThatPingsWithoutReadingIsClosed) {
   EngineOptions options;
   options.max_outbound_bytes = 64 << 10;
