@@ -85,6 +85,7 @@ void Engine::destroy_link(Link* link) {
       }
     }
   }
+  if (link->role == LinkRole::kApp) turn_away(*link);
   while (link->up.head != kNoPending) lose_upstream(link, link->up.head);
   while (link->down.head != kNoPending) {
     const uint32_t slot = link->down.head;

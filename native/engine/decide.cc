@@ -1,19 +1,14 @@
-// What TypeScript decided, applied between two turns: snapshots of clusters, flows, verdicts on parked requests, and the engine's part in going
-// away gracefully. A decision about something that is gone is a counted no-op.
+// What TypeScript decided, applied between two turns: snapshots of clusters, flows, verdicts on parked requests. A decision about something
+// that is gone is a counted no-op.
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "native/codec/mesh_header.h"
-#include "native/codec/mesh_patch.h"
 #include "native/engine/engine.h"
 
 namespace ringside {
-
-namespace {
-constexpr uint32_t kMaxGoAwaysPerSecond = 1000;
-}  // namespace
 
 void Engine::on_command(SetCluster& command) {
   if (!clusters_.set(std::move(command.spec))) counters_.stale_decisions++;
@@ -146,100 +141,6 @@ void Engine::on_command(CloseLink& command) {
     return;
   }
   close_soon(link, std::move(command.reason));
-}
-
-void Engine::on_command(GoAway& command) {
-  uint32_t slot = 0;
-  while (slot < go_aways_.size() && go_aways_[slot].live) slot++;
-  if (slot == go_aways_.size()) {  // TypeScript waits for rounds to end, so this says that it did not
-    counters_.stale_decisions++;
-    events_.add(EventType::kGoAwayDone, [&](ByteWriter& out) {
-      out.u32(command.id);
-      out.u32(0);
-      out.u32(live_links_);
-    });
-    return;
-  }
-  GoAwayRound& round = go_aways_[slot];
-  round.id = command.id;
-  round.live = true;
-  round.waiting = round.asked = 0;
-  const uint64_t ack_id = (uint64_t{command.id} << 8) | slot;
-  uint8_t header[kMaxNameBytes + 16];
-  size_t header_bytes = 0;
-  if (!command.service.empty()) {
-    if (Result<size_t> encoded = append_field(header, 0, sizeof header, 1, command.service)) header_bytes = encoded.value();
-  }
-  const std::string_view header_view(reinterpret_cast<const char*>(header), header_bytes);
-  for (LinkSlot& entry : links_) {
-    Link* link = entry.link.get();
-    if (link == nullptr || link->closing_soon || link->state != LinkState::kOpen) continue;
-    if (link->role != LinkRole::kPeer && !(command.apps && link->role == LinkRole::kApp)) continue;
-    if (link->protocol == LinkProtocol::kLegacy) {
-      // It has no word for this and acknowledges nothing: when all of the agent goes, its connection ends between two requests.
-      if (command.service.empty()) append_control(link, {.type = FrameType::kGoAway});
-      continue;
-    }
-    append_control(link, {.type = FrameType::kGoAway, .request_id = ack_id}, header_view);
-    link->go_away_rounds |= 1u << slot;
-    round.waiting++;
-    round.asked++;
-  }
-  timers_.set(&round.timer, now_ns_ + command.timeout_ms * kNsPerMs);
-  if (round.waiting == 0) go_away_settled(slot);
-}
-
-void Engine::go_away_settled(uint32_t slot) {
-  GoAwayRound& round = go_aways_[slot];
-  timers_.clear(&round.timer);
-  for (LinkSlot& entry : links_) {
-    if (entry.link) entry.link->go_away_rounds &= ~(1u << slot);
-  }
-  round.live = false;
-  events_.add(EventType::kGoAwayDone, [&](ByteWriter& out) {
-    out.u32(round.id);
-    out.u32(round.asked - round.waiting);
-    out.u32(round.waiting);
-  });
-}
-
-void Engine::on_go_away_ack(Link* link, const Frame& frame) {
-  const uint32_t slot = static_cast<uint32_t>(frame.fixed.request_id & 0xFF);
-  if (slot >= go_aways_.size() || !(link->go_away_rounds & (1u << slot))) return;
-  if (go_aways_[slot].id != frame.fixed.request_id >> 8) return;
-  link->go_away_rounds &= ~(1u << slot);
-  if (--go_aways_[slot].waiting == 0) go_away_settled(slot);
-}
-
-/// The peer asks for no new requests. The ack goes behind all that were sent, so it tells the peer that no more come.
-void Engine::on_go_away(Link* link, const Frame& frame) {
-  HeaderView view;
-  if (const char* problem = parse_header(frame.header(), frame.header_bytes(), &view)) {
-    violation(link, problem);
-    return;
-  }
-  // Each looks through all clusters, and an honest peer has few rounds under way at a time.
-  if (now_ns_ - link->go_aways_since_ns >= 1000 * kNsPerMs) {
-    link->go_aways_since_ns = now_ns_;
-    link->go_aways_in = 0;
-  }
-  if (++link->go_aways_in > kMaxGoAwaysPerSecond) {
-    violation(link, "too many go-aways in a second");
-    return;
-  }
-  if (link->role == LinkRole::kUpstream) {
-    const uint32_t upstream = link->upstream;
-    clusters_.drain(view.service, [&](const Instance& i) { return !i.local && i.upstream == upstream; });
-  } else if (link->role == LinkRole::kApp) {
-    const Handle handle = link->handle;
-    clusters_.drain(view.service, [&](const Instance& i) { return i.local && i.link == handle; });
-  }
-  append_control(link, {.type = FrameType::kGoAwayAck, .request_id = frame.fixed.request_id});
-  if (link->role == LinkRole::kUpstream && view.service.empty()) {
-    link->drain_then_close = true;
-    link->reason = "the other agent is going away";
-    touch(link);
-  }
 }
 
 void Engine::on_command(ReadStats& command) { report_stats(command.id); }

@@ -11,6 +11,7 @@
 //   share_outbound.cc  who may add how much to what waits for a link
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
 //   decide.cc         snapshots, flows and verdicts from TypeScript
+//   go_away.cc        asking others to send no more, and being asked
 //   report.cc         events and statistics for TypeScript
 //   report_limits.cc  how much is used of each bound
 // and a process hands its engine over to the next in handoff_*.cc.
@@ -261,7 +262,6 @@ class Engine final : public FrameSink, public InstanceHooks {
   void on_command(RemoveService& command);
   void on_command(Resolve& command);
   void on_command(CloseLink& command);
-  void on_command(GoAway& command);
   void on_command(ReadStats& command);
   void on_command(AwaitIdle& command);
   void on_command(CloseListener& command);
@@ -275,9 +275,13 @@ class Engine final : public FrameSink, public InstanceHooks {
   void carry_out(Link* link, Frame& frame, const Waited& waited, const Resolve& verdict);
   void replace_header(Frame* frame, std::string_view header);
   void answer(Link* link, uint64_t request_id, const Resolve& verdict);
+
+  // go_away.cc
+  void on_command(GoAway& command);
   void on_go_away(Link* link, const Frame& frame);
   void on_go_away_ack(Link* link, const Frame& frame);
   void go_away_settled(uint32_t round);
+  void turn_away(const Link& gone);
 
   // report.cc
   void report_upcall(Handle token, UpcallKind kind, Direction direction, const Link& link, const Frame& frame);
@@ -331,6 +335,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   ParkedTable parked_;
   BusyPoll busy_poll_;
   std::array<GoAwayRound, 16> go_aways_;
+  uint32_t turn_aways_ = 0;  // in the second that began then
+  int64_t turn_aways_since_ns_ = 0;
 
   std::vector<Handle> dirty_;
   std::vector<Handle> read_again_;

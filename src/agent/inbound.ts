@@ -251,7 +251,8 @@ export class Inbound {
   /**
    * Asks the other agents to stop sending requests for a service that no app of this agent serves. They hold on to an
    * instance that died, or that stood here before this agent was restarted, until the registry tells them; and a
-   * refusal is so quick that a balancer would take this agent for the least busy one.
+   * refusal is so quick that a balancer would take this agent for the least busy one. When an app dies, the engine has
+   * told them in the same moment, of a hundred services per second at most; here all the other cases are met.
    */
   #turnAway(service: string): void {
     if ([...this.#publications].some((publication) => publication.service === service)) return;
@@ -290,6 +291,8 @@ export class Inbound {
         endpoint: { ...server, weight },
       }));
     this.routes.setCandidates(service, candidates);
+    // One cluster has all who serve it, whatever others ask for: so the engine knows whether anybody does.
+    if (candidates.length > 0) this.routes.ensure(service, { group: '', version: '' });
   }
 }
 

@@ -65,10 +65,18 @@ describe('publishing', () => {
     ensure();
     engine.said.length = 0;
     const id = await inbound.publish({ link: 7 }, offer());
-    expect(engine.said).toEqual(['cluster ledger/: 7', 'registered ledger']);
+    expect(engine.said).toEqual(['cluster ledger/: 7', 'service inbound ledger', 'registered ledger']);
     expect(registered).toEqual([
       expect.objectContaining({ id, service: 'ledger', host: '192.0.2.1', port: 15101, app: 'shop' }),
     ]);
+  });
+
+  it('has all who serve it in one cluster before anybody asks, so that the engine knows when nobody does', async () => {
+    await inbound.publish({ link: 7 }, offer('ledger', 'blue'));
+    await inbound.publish({ link: 8 }, offer('ledger', 'green'));
+    expect(engine.said).toContain('cluster ledger/: 7 8');
+    inbound.linkDown(7);
+    expect(engine.said).toContain('cluster ledger/: 8');
   });
 
   it('again on the same link replaces the earlier offer', async () => {

@@ -53,7 +53,7 @@ export const faultGroups: readonly FaultGroup[] = [
       {
         fault: 'a server is killed',
         caller:
-          'calls under way: UNAVAILABLE, not run where its ring shows that it never took them; new ones: UNAVAILABLE, not run, or another instance',
+          'calls under way: UNAVAILABLE, not run where its ring shows that it never took them; new ones: another instance, or UNAVAILABLE, not run, where there is none',
         log: ['link closed', 'failed request'],
         counters: ['links_closed'],
         test: chaos,

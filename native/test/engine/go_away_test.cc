@@ -163,6 +163,83 @@ TEST(GoAwayFromAnApp, AMalformedOneIsAViolation) {
   EXPECT_TRUE(mesh.caller.has_ended());
 }
 
+struct Served : Peers {
+  Served() : Peers(1) {}
+  SetCluster inbound(uint32_t id, std::vector<std::string> servers, std::string service = "s") {
+    std::vector<EndpointSpec> endpoints;
+    for (const std::string& name : servers) endpoints.push_back(local_endpoint(1000 * id + endpoints.size(), box.link_of(name)));
+    SetCluster command = set_cluster(id, std::move(endpoints), std::move(service));
+    command.spec.direction = Direction::kInbound;
+    return command;
+  }
+  /// What came to the peer so far.
+  std::vector<WireFrame> told() {
+    peers[0].send(control(FrameType::kPing, 1));
+    std::vector<WireFrame> frames;
+    for (WireFrame frame = next(peers[0]); frame.fixed.type != FrameType::kPong; frame = next(peers[0])) frames.push_back(frame);
+    return frames;
+  }
+};
+
+TEST(SuddenEndOfAServer, IsToldBeforeTheRequestsThatWereLostWithIt) {
+  Served f;
+  Wire server = f.box.app("server");
+  f.box.apply(f.inbound(1, {"server"}), set_service("s", Direction::kInbound), set_flow("s", 1, Direction::kInbound));
+  for (uint64_t id = 1; id <= 3; id++) f.peers[0].send(request(id, {.service = "s"}));
+  f.box.turn_until([&] { return server.has_frame(); });
+  server.close();
+  f.box.turn_until([&] { return !f.box.events.downs.empty(); });
+  const std::vector<WireFrame> told = f.told();
+  ASSERT_EQ(told.size(), 4u);
+  EXPECT_EQ(told[0].fixed.type, FrameType::kGoAway);
+  EXPECT_EQ(told[0].view().service, "s");
+  for (size_t i = 1; i < 4; i++) EXPECT_EQ(told[i].code(), Code::kUnavailable);
+  f.peers[0].send(control(FrameType::kGoAwayAck, told[0].id()));
+  EXPECT_TRUE(f.told().empty());
+  EXPECT_TRUE(f.box.events.go_aways.empty()) << "nobody asked for it";
+}
+
+TEST(SuddenEndOfAServer, IsNobodysBusinessWhileAnotherServesOn) {
+  Served f;
+  Wire first = f.box.app("first");
+  Wire second = f.box.app("second");
+  Wire other = f.box.app("other");
+  // In the second cluster a group of the same service; the third is what apps of this agent ask others for.
+  SetCluster outbound = f.inbound(3, {"first", "other"}, "t");
+  outbound.spec.direction = Direction::kOutbound;
+  f.box.apply(f.inbound(1, {"first"}), f.inbound(2, {"second"}), std::move(outbound));
+  const auto end = [&](Wire& app) {
+    const size_t before = f.box.events.downs.size();
+    app.close();
+    f.box.turn_until([&] { return f.box.events.downs.size() > before; });
+  };
+  end(first);
+  end(other);
+  EXPECT_TRUE(f.told().empty());
+  end(second);
+  const std::vector<WireFrame> told = f.told();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].view().service, "s");
+}
+
+TEST(SuddenEndOfAServer, IsToldToOtherAgentsOnlyAndNotWithoutEnd) {
+  Served f;
+  Wire client = f.box.app("client");
+  const auto serve_and_end = [&] {
+    Wire server = f.box.app("server");
+    for (uint32_t id = 1; id <= 60; id++) f.box.apply(f.inbound(id, {"server"}, "s" + std::to_string(id)));
+    const size_t before = f.box.events.downs.size();
+    server.close();
+    f.box.turn_until([&] { return f.box.events.downs.size() > before; });
+    return f.told().size();
+  };
+  EXPECT_EQ(serve_and_end(), 60u);
+  EXPECT_EQ(serve_and_end(), 40u) << "100 in a second; an honest agent closes links that send a thousand";
+  f.box.advance_ms(1000);
+  EXPECT_EQ(serve_and_end(), 60u);
+  EXPECT_FALSE(client.has_frame());
+}
+
 TEST(AwaitingIdle, IsToldOnceWhenNothingIsPendingOrParked) {
   Mesh mesh;
   Wire server = mesh.server("server");
