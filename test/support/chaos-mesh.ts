@@ -4,7 +4,7 @@ import type { AgentConfig, AgentProcess } from './agent-process.js';
 import { wayTo } from './app-process.js';
 import type { AppProcess, LoadSummary } from './app-process.js';
 import { Mesh } from './mesh.js';
-import { fdCount, memfdMappings } from './proc-facts.js';
+import { lastingFdCount, memfdMappings } from './proc-facts.js';
 import { until } from './until.js';
 
 export const victims = ['near', 'far', 'server', 'client'] as const;
@@ -211,7 +211,7 @@ async function factsOf(agent: AgentProcess): Promise<Facts> {
   const links = await agent.links();
   return {
     appLinks: links.filter(({ role }) => role === 'app').length,
-    fds: fdCount(agent.pid),
+    fds: lastingFdCount(agent.pid, Number(new URL(agent.adminUrl).port)),
     segments: memfdMappings(agent.pid),
   };
 }

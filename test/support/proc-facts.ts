@@ -17,6 +17,21 @@ export function fdCount(pid: number): number {
   return openFiles(pid).length;
 }
 
+/**
+ * Number of open descriptors that last: not those of files and directories, which are open while they are read or written, nor
+ * those of connections to one port of the process, where who asks for its facts leaves some idle.
+ */
+export function lastingFdCount(pid: number, exceptPort?: number): number {
+  const [, ...rows] = readFileSync(`/proc/${pid}/net/tcp`, 'utf8')
+    .split(/\n */)
+    .map((row) => row.split(/ +/));
+  const ofPort = rows.filter(([, local]) => Number.parseInt(local?.split(':')[1] ?? '', 16) === exceptPort);
+  const excepted = new Set(ofPort.map((row) => `socket:[${row[9]}]`));
+  const lasts = (file: string): boolean =>
+    file.startsWith('/') ? file.startsWith('/memfd:') : !excepted.has(file);
+  return openFiles(pid).filter(lasts).length;
+}
+
 /** Memory of its own that a process has resident: heaps and stacks, neither files nor shared memory. */
 export function anonymousBytes(pid: number): number {
   const found = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
