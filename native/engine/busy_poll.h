@@ -3,6 +3,7 @@
 // learnt from the waits before: apart for waits with requests under way (the next event is mostly a reply) and without (a request).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -18,12 +19,7 @@ class BusyPoll {
   /// After a wait that took so long.
   void waited(bool requests_under_way, int64_t ns) {
     int32_t& score = score_[requests_under_way];
-    if (ns <= longest_ns_) {
-      if (score < kHighest) score++;
-    } else if (score > 0) {
-      score -= kLoss;
-      if (score < 0) score = 0;
-    }
+    score = ns <= longest_ns_ ? std::min(score + 1, kHighest) : std::max(score - kLoss, 0);
   }
   bool enabled() const { return longest_ns_ > 0; }
 

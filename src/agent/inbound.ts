@@ -291,8 +291,8 @@ export class Inbound {
         endpoint: { ...server, weight },
       }));
     this.routes.setCandidates(service, candidates);
-    // One cluster has all who serve it, whatever others ask for: so the engine knows whether anybody does.
-    if (candidates.length > 0) this.routes.ensure(service, { group: '', version: '' });
+    // So the engine knows whether anybody is left when one of them is suddenly gone.
+    if (candidates.length > 0) this.routes.ensureWhole(service);
   }
 }
 

@@ -142,20 +142,17 @@ export class ServiceRoutes {
    * @returns the cluster, or undefined if the service was not added or has too many groups and versions
    */
   ensure(service: string, selector: Selector): number | undefined {
-    const known = this.#services.get(service);
-    if (known === undefined) return undefined;
-    const key = `${selector.group}\n${selector.version}`;
-    let route = known.routes.get(key);
-    if (route === undefined) {
-      if (known.routes.size >= maxRoutesPerService && !this.#dropEmptyRoute(known)) return undefined;
-      route = { ...selector, cluster: this.ids.cluster() };
-      known.routes.set(key, route);
-      this.#sendCluster(service, known, route);
-    }
+    const route = this.#routeOf(service, selector);
+    if (route === undefined) return undefined;
     // The engine may have evicted the service's spec or the flow: saying both again is cheap and always right.
     this.engine.commands.setService(this.direction, service, keySpec);
     this.#sendFlow(service, route);
     return route.cluster;
+  }
+
+  /** Makes sure that the engine knows all who serve a service, also before anybody asks for it. */
+  ensureWhole(service: string): void {
+    this.#routeOf(service, { group: '', version: '' });
   }
 
   /** Forgets a service: its flows and clusters go, its next request asks again. */
@@ -181,6 +178,20 @@ export class ServiceRoutes {
   /** The candidate behind an instance number of the engine's statistics. */
   candidateOf(instanceId: number): Candidate | undefined {
     return this.#candidates.get(instanceId);
+  }
+
+  /** The route of a selector, with its cluster; undefined as in ensure(). */
+  #routeOf(service: string, selector: Selector): Route | undefined {
+    const known = this.#services.get(service);
+    if (known === undefined) return undefined;
+    const key = `${selector.group}\n${selector.version}`;
+    const before = known.routes.get(key);
+    if (before !== undefined) return before;
+    if (known.routes.size >= maxRoutesPerService && !this.#dropEmptyRoute(known)) return undefined;
+    const route = { ...selector, cluster: this.ids.cluster() };
+    known.routes.set(key, route);
+    this.#sendCluster(service, known, route);
+    return route;
   }
 
   #sendFlow(service: string, route: Route): void {

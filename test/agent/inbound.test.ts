@@ -65,7 +65,7 @@ describe('publishing', () => {
     ensure();
     engine.said.length = 0;
     const id = await inbound.publish({ link: 7 }, offer());
-    expect(engine.said).toEqual(['cluster ledger/: 7', 'service inbound ledger', 'registered ledger']);
+    expect(engine.said).toEqual(['cluster ledger/: 7', 'registered ledger']);
     expect(registered).toEqual([
       expect.objectContaining({ id, service: 'ledger', host: '192.0.2.1', port: 15101, app: 'shop' }),
     ]);

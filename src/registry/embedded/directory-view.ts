@@ -27,6 +27,8 @@ import type { FileIdentity } from './instance-file.js';
 
 /** Files looked at together. */
 const PARALLEL = 32;
+/** Times that a directory is read which was another one afterwards. */
+const MAX_TRIES = 3;
 /** Temporary files older than this were left by somebody who died. */
 const TEMPORARY_MAX_AGE_MS = 600_000;
 
@@ -103,8 +105,7 @@ export class DirectoryView {
     const lookedMs = this.#lookedMs;
     const before = this.#now();
     try {
-      const directory = await this.#identify();
-      const names = await this.#names();
+      const { directory, names } = await this.#listing();
       // Owners could not renew either, perhaps since before this process began.
       const blind = lookedMs === null && this.#failed;
       const replaced = this.#failed || (this.#directory !== null && this.#directory !== directory);
@@ -118,6 +119,16 @@ export class DirectoryView {
     } catch (error) {
       this.#failed = true;
       throw error;
+    }
+  }
+
+  /** The names in the directory, and which directory that was: it may be replaced by another one meanwhile, which is empty at first. */
+  async #listing(): Promise<{ directory: string; names: string[] }> {
+    for (let tries = 1; ; tries++) {
+      const directory = await this.#identify();
+      const names = await this.#names();
+      if (directory === (await this.#identify())) return { directory, names };
+      if (tries === MAX_TRIES) throw new Error(`${this.directory} is replaced again and again`);
     }
   }
 
@@ -152,6 +163,11 @@ export class DirectoryView {
       );
     }
     return `${dev}:${ino}:${birthtimeNs}`;
+  }
+
+  async #isSameDirectory(): Promise<boolean> {
+    const now = await this.#identify().catch(() => null);
+    return now === this.#directory;
   }
 
   /** Looks at some files only. Never throws because of one file. */
@@ -221,7 +237,9 @@ export class DirectoryView {
     } catch (error) {
       if (isMissing(error)) {
         this.#bad.delete(name);
-        if (this.#entries.get(name)?.awaited !== true) this.#entries.delete(name);
+        // With the whole directory: its owner is expected to write itself again, as the next scan finds.
+        const gone = this.#entries.get(name)?.awaited === false && (await this.#isSameDirectory());
+        if (gone) this.#entries.delete(name);
         return;
       }
       // Not this file's trouble but the directory's: the next scan reports that.
