@@ -35,10 +35,11 @@ export function renewed(lease: Lease, renewedWallMs: number, now: Now): Lease {
 
 /**
  * A lease whose reader comes back after not looking for a while (it was suspended, or could not read): whoever was
- * suspended with it gets time for one renewal before anybody is declared gone.
+ * suspended with it gets as long for a renewal as at any other time before anybody is declared gone. Less would not do: the
+ * next try of an owner that could not write is up to a third of a lease away.
  */
 export function afterPause(lease: Lease, now: Now): Lease {
-  return { ...lease, deadlineMs: Math.max(lease.deadlineMs, now.monotonicMs + lease.leaseMs / 2) };
+  return { ...lease, deadlineMs: Math.max(lease.deadlineMs, now.monotonicMs + lease.leaseMs) };
 }
 
 /** Whether a reader that looks every `sweepMs` and looked last at `lookedMs` was away longer than it should be. */

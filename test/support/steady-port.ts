@@ -1,6 +1,9 @@
 // Ports of this machine that stay a process's own while it is down: what is started again is to be found where it was. They lie below those that the
-// kernel gives to whoever asks for any, and each of the test processes that run side by side has a stretch to itself.
-import { existsSync, readFileSync } from 'node:fs';
+// kernel gives to whoever asks for any, and each of the test processes of a run has a stretch to itself.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { processExists } from './proc-facts.js';
 
 const lowest = 16_000;
 /** Where the kernel's own choices begin (Linux's default), and ours end. */
@@ -16,9 +19,34 @@ export function steadyPort(): number {
   const taken = portsTaken();
   for (let tried = 0; tried < stretch; tried++) {
     const port = own + (used++ % stretch);
-    if (!taken.has(port)) return port;
+    if (!taken.has(port) && claim(port)) return port;
   }
   throw new Error(`all ports from ${own} on are taken`);
+}
+
+// Between the choice of a port and the moment when its process listens there, and while that process is down, only these files keep
+// another run of the tests on this machine from choosing it too.
+const claims = join(tmpdir(), `ringside-test-ports-${process.getuid?.()}`);
+const claimed: string[] = [];
+process.once('exit', () => {
+  for (const file of claimed) rmSync(file, { force: true });
+});
+
+/** Makes a port this process's own until it ends; false if it is that of another one that lives. */
+function claim(port: number): boolean {
+  const file = join(claims, String(port));
+  mkdirSync(claims, { recursive: true });
+  try {
+    writeFileSync(file, String(process.pid), { flag: 'wx' });
+  } catch {
+    const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
+    if (owner === process.pid || owner === 0 || processExists(owner)) return false;
+    // Left by one that was killed. Two that find it at once both go on to another port.
+    rmSync(file, { force: true });
+    return false;
+  }
+  claimed.push(file);
+  return true;
 }
 
 /** The local ports of all sockets, whatever their state. */
