@@ -39,14 +39,22 @@ function claim(port: number): boolean {
   try {
     writeFileSync(file, String(process.pid), { flag: 'wx' });
   } catch {
-    const owner = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
-    if (owner === process.pid || owner === 0 || processExists(owner)) return false;
     // Left by one that was killed. Two that find it at once both go on to another port.
-    rmSync(file, { force: true });
+    const owner = ownerOf(file);
+    if (owner > 0 && !processExists(owner)) rmSync(file, { force: true });
     return false;
   }
   claimed.push(file);
   return true;
+}
+
+/** The process that claimed a port; 0 if it is just writing its claim, or has just taken it back. */
+function ownerOf(file: string): number {
+  try {
+    return Number(readFileSync(file, 'utf8'));
+  } catch {
+    return 0;
+  }
 }
 
 /** The local ports of all sockets, whatever their state. */
