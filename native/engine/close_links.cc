@@ -89,13 +89,14 @@ void Engine::destroy_link(Link* link) {
   while (link->up.head != kNoPending) lose_upstream(link, link->up.head);
   while (link->down.head != kNoPending) {
     const uint32_t slot = link->down.head;
-    cancel_upstream(slot);
+    cancel_upstream(slot, Code::kCancelled);
     close_pending(slot, Code::kCancelled);
   }
   for (uint32_t slot = 0; slot < parked_.capacity(); slot++) {
     ParkedRequest& parked = parked_.at(slot);
     if (!parked.live || !(parked.downstream == link->handle)) continue;
     timers_.clear(&parked.timer);
+    count(parked.flow, static_cast<uint8_t>(Code::kCancelled), now_ns_ - parked.arrived_ns);
     parked_.remove(slot);
   }
   for (uint32_t round = 0; round < go_aways_.size(); round++) {

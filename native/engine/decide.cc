@@ -85,6 +85,7 @@ void Engine::carry_out(Link* link, Frame& frame, const Waited& waited, const Res
       return;
     case Resolve::Verdict::kForward: {
       if (verdict.header.size() > kMaxHeaderBytes) {
+        count(waited.flow, static_cast<uint8_t>(Code::kInternal), now_ns_ - waited.arrived_ns);
         reply_to_request(downstream, id, type, {Code::kInternal, "a filter made the header too large", true});
         return;
       }

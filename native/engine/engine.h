@@ -230,11 +230,12 @@ class Engine final : public FrameSink, public InstanceHooks {
   void on_cancel(Link* link, const Frame& frame);
   void reply_to_request(Handle downstream, uint64_t request_id, FrameType type, const Verdict& verdict);
   void finish_pending(uint32_t slot, const Verdict& verdict);
-  void close_pending(uint32_t slot, Code code);
+  void close_pending(uint32_t slot, Code code, bool given_up = false);
   void lose_upstream(Link* link, uint32_t slot);
-  void cancel_upstream(uint32_t slot);
+  void cancel_upstream(uint32_t slot, Code why);
   void count(FlowRef flow, uint8_t status, int64_t latency_ns);
   void expire_pending(uint32_t slot);
+  bool is_answered_here(const ParkedRequest& parked);
   void expire_parked(uint32_t slot);
   void append_control(Link* link, const FixedPart& fixed, std::string_view header = {}, bool must_take = false);
 

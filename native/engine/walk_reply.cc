@@ -11,6 +11,22 @@ namespace ringside {
 
 namespace {
 constexpr size_t kMaxStatusHeaderBytes = 1024;
+/// Older builds do not say why they cancel. Their deadlines, rounded to milliseconds at each hop, pass this much before ours at most.
+constexpr int64_t kUnsaidDeadlineNs = 3 * kNsPerMs;
+
+/// The status that a request ends with when `cancel` comes for it.
+Code why_cancelled(const Frame& cancel, int64_t deadline_ns, int64_t now_ns) {
+  const auto said = static_cast<Code>(cancel.fixed.status);
+  if (said != Code::kOk) return said;
+  return deadline_ns - now_ns <= kUnsaidDeadlineNs ? Code::kDeadlineExceeded : Code::kCancelled;
+}
+
+/// A reply whose body has begun, or a piece of it, comes from a request that ran.
+void drop_not_run(Frame* frame) {
+  if (!(frame->fixed.flags & kFlagNotRun)) return;
+  frame->fixed.flags &= static_cast<uint8_t>(~kFlagNotRun);
+  patch_flags(frame->head, frame->fixed.flags);
+}
 }  // namespace
 
 bool Engine::on_reply(Link* link, Frame& frame) {
@@ -38,28 +54,28 @@ bool Engine::on_reply(Link* link, Frame& frame) {
   }
 
   patch_request_id(frame.head, p.downstream_id);
-  const uint64_t downstream_id = p.downstream_id;
   const uint8_t status = frame.fixed.status;
   if (p.reply.open) {
     violation(link, "a second reply to a request");
     return false;
   }
   if (frame.fixed.flags & kFlagMore) return on_streamed_reply(slot, frame);
+  Link* to = find_link(downstream);
+  const bool awaited = to != nullptr && !to->closing_soon;
+  if (awaited && !to->append(frame, false)) {  // before it is counted: what counts is what the caller gets
+    counters_.refused_outbound_full++;
+    finish_pending(slot, {Code::kResourceExhausted,
+                          "the caller reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)", false});
+    return true;
+  }
   if (status != 0 || latency_ns > options_.slow_request_ms * kNsPerMs) {
     HeaderView view;
     const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
     report_record(p, static_cast<Code>(status), readable ? view.status_message : std::string_view{}, latency_ns);
   }
   close_pending(slot, static_cast<Code>(status));
-  Link* to = find_link(downstream);
-  if (to == nullptr || to->closing_soon) return true;
+  if (!awaited) return true;
   to->responses_out++;
-  if (!to->append(frame, false)) {
-    counters_.refused_outbound_full++;
-    reply_to_request(downstream, downstream_id, FrameType::kRequest,
-                     {Code::kResourceExhausted, "the caller reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)",
-                      false});
-  }
   touch(to);
   return true;
 }
@@ -68,17 +84,14 @@ bool Engine::on_reply(Link* link, Frame& frame) {
 bool Engine::on_streamed_reply(uint32_t slot, Frame& frame) {
   Pending& p = pending_.at(slot);
   Link* to = find_link(p.downstream);
-  const auto fail = [&](const char* text) {
-    cancel_upstream(slot);
-    finish_pending(slot, {Code::kResourceExhausted, text, false});
+  drop_not_run(&frame);
+  const auto fail = [&](const char* text, Code code = Code::kResourceExhausted) {
+    cancel_upstream(slot, code);
+    finish_pending(slot, {code, text, false});
     return true;
   };
   if (frame.fixed.value > options_.max_body_bytes) return fail("the reply's body is over the agent's limit (limits.bodyBytes)");
-  if (frame.fixed.value <= frame.body_bytes) {
-    cancel_upstream(slot);
-    finish_pending(slot, {Code::kDataLoss, "the reply's body is not as long as it says", false});
-    return true;
-  }
+  if (frame.fixed.value <= frame.body_bytes) return fail("the reply's body is not as long as it says", Code::kDataLoss);
   if (to == nullptr || to->closing_soon) return true;
   if (to->shares.streams() >= options_.max_streams_per_link) {
     counters_.refused_streams_full++;
@@ -94,18 +107,30 @@ bool Engine::on_streamed_reply(uint32_t slot, Frame& frame) {
   return fail("the caller reads too slowly: its outbound queue is full (limits.outboundBytesPerLink)");
 }
 
+/// The caller wants no answer any more. It is counted with the status that the caller has ended its call with, which goes on to the next
+/// hop: a deadline passes at the caller a moment before it passes here, and is one everywhere.
 void Engine::on_cancel(Link* link, const Frame& frame) {
   counters_.cancels++;
   const uint64_t id = frame.fixed.request_id;
   const uint32_t slot = pending_.find_request(link->handle, id);
   if (slot != kNoPending) {
-    cancel_upstream(slot);
-    close_pending(slot, Code::kCancelled);
+    const Pending& p = pending_.at(slot);
+    const Code why = why_cancelled(frame, p.timer.deadline_ns, now_ns_);
+    cancel_upstream(slot, why);
+    if (why == Code::kDeadlineExceeded) {
+      counters_.deadlines++;
+      report_record(p, why, "the caller's deadline passed before the reply came", now_ns_ - p.started_ns);
+    }
+    close_pending(slot, why, why != Code::kDeadlineExceeded);
     return;
   }
   const uint32_t waiting = parked_.size() > 0 ? parked_.find_request(link->handle, id) : kNoParked;
   if (waiting == kNoParked) return;
-  timers_.clear(&parked_.at(waiting).timer);
+  ParkedRequest& parked = parked_.at(waiting);
+  const Code why = why_cancelled(frame, parked.deadline_ns, now_ns_);
+  if (why == Code::kDeadlineExceeded) counters_.deadlines++;
+  count(parked.flow, static_cast<uint8_t>(why), now_ns_ - parked.arrived_ns);
+  timers_.clear(&parked.timer);
   parked_.remove(waiting);
 }
 
@@ -156,13 +181,14 @@ void Engine::finish_pending(uint32_t slot, const Verdict& verdict) {
   reply_to_request(downstream, id, FrameType::kRequest, told);
 }
 
-void Engine::close_pending(uint32_t slot, Code code) {
+/// `given_up`: by its caller, which says nothing about the instance.
+void Engine::close_pending(uint32_t slot, Code code, bool given_up) {
   Pending& p = pending_.at(slot);
   count(p.flow, static_cast<uint8_t>(code), now_ns_ - p.started_ns);
   timers_.clear(&p.timer);
   end_streams(p);
   if (p.instance != UINT32_MAX) {
-    if (code != Code::kOk && code != Code::kCancelled) clusters_.instance(p.instance).failures++;
+    if (code != Code::kOk && code != Code::kCancelled && !given_up) clusters_.instance(p.instance).failures++;
     clusters_.finish(p.instance);
   }
   Link* down = find_link(p.downstream);
@@ -180,20 +206,21 @@ void Engine::count(FlowRef ref, uint8_t status, int64_t latency_ns) {
   detail.latency->add_ns(latency_ns);
 }
 
-void Engine::cancel_upstream(uint32_t slot) {
+void Engine::cancel_upstream(uint32_t slot, Code why) {
   const Pending& p = pending_.at(slot);
   Link* link = find_link(p.upstream);
   if (link == nullptr || link->closing_soon) return;
   // Always taken, as there is one for each pending at most: a slow peer is no reason to lose its other requests.
-  append_control(link, {.type = FrameType::kCancel, .request_id = pending_.request_id(slot)}, {}, true);
+  append_control(link, {.type = FrameType::kCancel, .status = static_cast<uint8_t>(why), .request_id = pending_.request_id(slot)}, {}, true);
 }
 
 /// A request whose upstream link is gone. What the peer certainly never got whole goes to another endpoint, once, if its
 /// bytes are still here; else the caller learns whether it may have run.
 void Engine::lose_upstream(Link* link, uint32_t slot) {
   Pending& p = pending_.at(slot);
-  // An app that is still there may yet read what stands in its ring: only what it left behind has not run.
-  const bool not_run = (link->kind != LinkKind::kShm || link->peer_closed) && link->never_sent(p.end_position);
+  // An app that is still there may yet read what stands in its ring: only what it left behind has not run. Who answers has the request,
+  // whatever its link has taken.
+  const bool not_run = !p.reply.open && (link->kind != LinkKind::kShm || link->peer_closed) && link->never_sent(p.end_position);
   const uint8_t* queued = not_run ? link->queued_frame(p.end_position, p.frame_bytes) : nullptr;
   // What another process handed over may be anything.
   FixedPart fixed;
@@ -229,9 +256,14 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
 
 void Engine::expire_pending(uint32_t slot) {
   counters_.deadlines++;
-  cancel_upstream(slot);
+  cancel_upstream(slot, Code::kDeadlineExceeded);
   // It may stand in a queue and still be sent, so nothing is proven.
   finish_pending(slot, {Code::kDeadlineExceeded, "the deadline passed before the reply came", false});
+}
+
+/// Whether TypeScript answers it itself instead of sending it on: it may be at it already, so nothing is proven.
+bool Engine::is_answered_here(const ParkedRequest& parked) {
+  return parked.upcall != UINT32_MAX && parked_.upcall(parked.upcall).kind == UpcallKind::kControl;
 }
 
 void Engine::expire_parked(uint32_t slot) {
@@ -240,9 +272,14 @@ void Engine::expire_parked(uint32_t slot) {
   const Handle downstream = parked.downstream;
   const uint64_t id = load_u64(parked.frame.data() + kRequestIdOffset);
   const auto type = static_cast<FrameType>(parked.frame[kTypeOffset]);
+  const bool not_run = !is_answered_here(parked);
   count(parked.flow, static_cast<uint8_t>(Code::kDeadlineExceeded), now_ns_ - parked.arrived_ns);
   parked_.remove(slot);
-  reply_to_request(downstream, id, type, {Code::kDeadlineExceeded, "the deadline passed while the agent was deciding where to send it", true});
+  reply_to_request(downstream, id, type,
+                   {Code::kDeadlineExceeded,
+                    not_run ? "the deadline passed while the agent was deciding where to send it"
+                            : "the deadline passed before the agent had answered",
+                    not_run});
 }
 
 /// A frame without a body of the engine's own: cancel, credit, ping, pong, go-away, its ack. One that finds no room closes the link.

@@ -121,19 +121,20 @@ void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKin
                   int64_t deadline_ns) {
   const uint64_t id = frame.fixed.request_id;
   const FrameType type = frame.fixed.type;
+  const auto refuse_request = [&](const char* text) {
+    count(flow, static_cast<uint8_t>(Code::kResourceExhausted), 0);
+    reply_to_request(link->handle, id, type, {Code::kResourceExhausted, text, true});
+  };
   // Upcalls not taken yet count even when their requests were cancelled meanwhile: a caller that asks and cancels must not
   // fill the mailbox while TypeScript is busy.
   if (unread_bytes() > max_unread_bytes()) {
     counters_.refused_upcalls_full++;
-    reply_to_request(link->handle, id, type,
-                     {Code::kResourceExhausted,
-                      "the agent's main thread is behind with its decisions: too many bytes of them wait (limits.parkedBytes)", true});
+    refuse_request("the agent's main thread is behind with its decisions: too many bytes of them wait (limits.parkedBytes)");
     return;
   }
   if (!parked_.has_room(frame.bytes()) || !parked_.has_share(link->handle, 1, frame.bytes())) {
     counters_.refused_parked_full++;
-    reply_to_request(link->handle, id, type,
-                     {Code::kResourceExhausted, "too many requests wait for a decision (limits.parked, limits.parkedBytes)", true});
+    refuse_request("too many requests wait for a decision (limits.parked, limits.parkedBytes)");
     return;
   }
   uint32_t upcall = kind == UpcallKind::kMiss ? parked_.find_upcall(key) : UINT32_MAX;
@@ -141,9 +142,7 @@ void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKin
   if (ask) {
     if (kind != UpcallKind::kFilter && !take_miss_token(link)) {
       counters_.refused_miss_rate++;
-      reply_to_request(link->handle, id, type,
-                       {Code::kResourceExhausted,
-                        "this link asks for too many new kinds of requests per second (limits.upcallsPerSecondPerLink)", true});
+      refuse_request("this link asks for too many new kinds of requests per second (limits.upcallsPerSecondPerLink)");
       return;
     }
     upcall = parked_.open_upcall(kind, key);

@@ -69,9 +69,10 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
   const bool failed = is_reply && frame.fixed.status != 0;
   const uint32_t bytes = static_cast<uint32_t>(frame.body_bytes);
   if (!failed && (more ? bytes >= stream.left_bytes : bytes != stream.left_bytes)) {
-    cancel_upstream(slot);
-    finish_pending(slot, is_reply ? Verdict{Code::kDataLoss, "the reply's body is not as long as it says"}
-                                  : Verdict{Code::kInvalidArgument, "the request's body is not as long as it says"});
+    const Verdict verdict = is_reply ? Verdict{Code::kDataLoss, "the reply's body is not as long as it says"}
+                                     : Verdict{Code::kInvalidArgument, "the request's body is not as long as it says"};
+    cancel_upstream(slot, verdict.code);
+    finish_pending(slot, verdict);
     return true;
   }
   counters_.chunks++;
@@ -84,11 +85,12 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
       frame.head_bytes = kFixedBytes;
     }
     patch_request_id(frame.head, is_reply ? p.downstream_id : pending_.request_id(slot));
+    patch_flags(frame.head, frame.fixed.flags & static_cast<uint8_t>(~kFlagNotRun));  // it has begun, whatever its sender says
     // The room of a body covers its bytes and the fixed parts of chunks of decent size; what is beyond counts for who sends it.
     const uint64_t beyond_bytes = bytes < kStreamWindowBytes / kCoveredChunks ? frame.head_bytes : frame.head_bytes - kFixedBytes;
     if (is_reply ? !to->append(frame, false) : !append_shared(to, p.sender, frame, beyond_bytes)) {
       counters_.refused_outbound_full++;
-      cancel_upstream(slot);
+      cancel_upstream(slot, Code::kResourceExhausted);
       finish_pending(slot, {Code::kResourceExhausted, "no room for the rest of the body: the next hop's outbound queue is full (limits.outboundBytesPerLink)"});
       return true;
     }
@@ -118,10 +120,12 @@ void Engine::park_chunk(Link* link, const Frame& frame) {
   }
   if (parked_.has_share(link->handle, 0, frame.bytes()) && parked_.append(slot, frame.head, frame.head_bytes, frame.body, frame.body_bytes)) return;
   counters_.refused_parked_full++;
+  const bool not_run = !is_answered_here(parked_.at(slot));
   timers_.clear(&parked_.at(slot).timer);
+  count(parked_.at(slot).flow, static_cast<uint8_t>(Code::kResourceExhausted), now_ns_ - parked_.at(slot).arrived_ns);
   parked_.remove(slot);
   reply_to_request(link->handle, frame.fixed.request_id, FrameType::kRequest,
-                   {Code::kResourceExhausted, "too many bytes wait for a decision (limits.parkedBytes)", true});
+                   {Code::kResourceExhausted, "too many bytes wait for a decision (limits.parkedBytes)", not_run});
 }
 
 bool Engine::on_credit(Link* link, const Frame& frame) {

@@ -238,6 +238,7 @@ void LegacyCallerLink::pump(FrameSink* sink) {
   for (const uint64_t id : std::exchange(given_up_, {})) {
     FixedPart fixed;
     fixed.type = FrameType::kCancel;
+    fixed.status = static_cast<uint8_t>(Code::kDataLoss);  // which is what the caller was told
     fixed.request_id = id;
     Frame frame = make_frame(fixed, nullptr, 0, {});
     if (!give(sink, frame)) return;

@@ -90,7 +90,8 @@ function reply(value: object): Verdict {
   return { kind: 'answer', code: Status.OK, body: Buffer.from(JSON.stringify(value)) };
 }
 
-function statusHeader(text: string): Buffer {
+/** The header of an answer that is a failure. */
+export function statusHeader(text: string): Buffer {
   return encodeHeader({ ...emptyHeader(), statusMessage: text.slice(0, 1024) });
 }
 

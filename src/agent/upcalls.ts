@@ -7,6 +7,7 @@ import type { EngineNotice } from '../native/engine.js';
 import type { Engine } from '../native/engine.js';
 import { decodeHeader } from '../protocol/header.js';
 import type { Header } from '../protocol/header.js';
+import { statusHeader } from './control.js';
 import type { Control } from './control.js';
 import type { Filters } from './filters.js';
 import type { Inbound } from './inbound.js';
@@ -36,13 +37,13 @@ export class Upcalls {
       if (verdict instanceof Promise) {
         verdict.then(
           (settled) => this.#resolve(upcall, settled),
-          (error: unknown) => this.#resolve(upcall, failed(error)),
+          (error: unknown) => this.#resolve(upcall, failed(upcall, error)),
         );
       } else {
         this.#resolve(upcall, verdict);
       }
     } catch (error) {
-      this.#resolve(upcall, failed(error));
+      this.#resolve(upcall, failed(upcall, error));
     }
   }
 
@@ -51,7 +52,7 @@ export class Upcalls {
       this.engine.commands.resolve(upcall.token, verdict);
     } catch (error) {
       // A verdict that cannot be written must not leave its request without one, nor end the agent.
-      this.engine.commands.resolve(upcall.token, failed(error));
+      this.engine.commands.resolve(upcall.token, failed(upcall, error));
     }
   }
 
@@ -109,6 +110,12 @@ function refusal({ direction }: Upcall, service: string): Verdict {
   };
 }
 
-function failed(error: unknown): Verdict {
-  return { kind: 'reject', code: Status.INTERNAL, text: `the agent could not decide: ${errorText(error)}` };
+function failed({ kind }: Upcall, error: unknown): Verdict {
+  const text = errorText(error);
+  // A rejection is the proof that a request has not run, which is true only of one that was to be sent on.
+  if (kind === 'control') {
+    const header = statusHeader(`the agent could not answer: ${text}`);
+    return { kind: 'answer', code: Status.INTERNAL, header };
+  }
+  return { kind: 'reject', code: Status.INTERNAL, text: `the agent could not decide: ${text}` };
 }

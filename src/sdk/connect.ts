@@ -138,7 +138,7 @@ function throughAgent(
 function inboundEvents(dispatcher: Dispatcher): Pick<LinkEvents, 'onRequest' | 'onCancel' | 'onClosed'> {
   return {
     onRequest: (link, frame) => dispatcher.onRequest(link, frame),
-    onCancel: (link, idLo, idHi) => dispatcher.onCancel(link, idLo, idHi),
+    onCancel: (link, idLo, idHi, status) => dispatcher.onCancel(link, idLo, idHi, status),
     onClosed: (link, reason) => dispatcher.onClosed(link, reason),
   };
 }

@@ -1,6 +1,7 @@
 // Takes requests from links to handlers and their answers back. One dispatcher per server, for all its links.
 // What must stay true: every request is answered exactly once (one-ways never), its state is gone at its deadline
-// even if the handler never returns, and a refusal that came before the handler says so (NOT_RUN).
+// even if the handler never returns, and NOT_RUN is said by refusals that came before the handler, and never after it
+// has begun.
 import { Buffer } from 'node:buffer';
 import { MeshError, errorText } from '../base/errors.js';
 import { Status } from '../base/status.js';
@@ -75,10 +76,10 @@ export class Dispatcher {
     } else link.replies.respondError(frame.idLo, frame.idHi, problem);
   }
 
-  /** The caller gave up: its handler is told, and whatever it answers is dropped. */
-  onCancel(link: Link, idLo: number, idHi: number): void {
+  /** The caller gave up, or its deadline passed: the handler is told which, and whatever it answers is dropped. */
+  onCancel(link: Link, idLo: number, idHi: number, status: number): void {
     const call = link.inbound.find(idLo, idHi);
-    if (call !== undefined) this.#end(call, new MeshError('CANCELLED', 'the caller gave up'));
+    if (call !== undefined) this.#end(call, whyCancelled(status));
   }
 
   /** The link is lost: nobody can be answered on it any more. */
@@ -144,12 +145,12 @@ export class Dispatcher {
       if (isThenable(result)) {
         result.then(
           (value) => this.#answer(call, value),
-          (error: unknown) => this.#fail(call, error),
+          (error: unknown) => this.#fail(call, handlerFailure(error)),
         );
         return;
       }
     } catch (error) {
-      this.#fail(call, error);
+      this.#fail(call, handlerFailure(error));
       return;
     }
     this.#answer(call, result);
@@ -179,9 +180,8 @@ export class Dispatcher {
     this.#freed(call);
   }
 
-  #fail(call: InboundCall, thrown: unknown): void {
+  #fail(call: InboundCall, error: MeshError): void {
     if (call.ended) return;
-    const error = thrown instanceof MeshError ? thrown : new MeshError('UNKNOWN', errorText(thrown));
     this.#free(call);
     if (call.oneWay) {
       this.options.log('warn', `one-way failed: ${error.message}`, {
@@ -227,6 +227,21 @@ function isThenable(value: unknown): value is PromiseLike<HandlerResult> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   );
+}
+
+/**
+ * What the caller is told of a handler's failure. Of an error that came from a call of the handler's own only status and
+ * text go on: its proof is about that call, and this request has run.
+ */
+function handlerFailure(thrown: unknown): MeshError {
+  if (!(thrown instanceof MeshError)) return new MeshError('UNKNOWN', errorText(thrown));
+  return thrown.mayHaveRun ? thrown : new MeshError(thrown.status, thrown.message, { cause: thrown });
+}
+
+function whyCancelled(status: number): MeshError {
+  return status === Status.DEADLINE_EXCEEDED
+    ? new MeshError('DEADLINE_EXCEEDED', "the caller's deadline passed")
+    : new MeshError('CANCELLED', 'the caller gave up');
 }
 
 function notRun(

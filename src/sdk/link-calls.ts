@@ -199,10 +199,10 @@ export class LinkCalls {
     }
   }
 
-  /** Ends a call with an error; `tell` cancels it at the other side. */
+  /** Ends a call with an error; `tell` cancels it at the other side, with what its caller was told. */
   #fail(call: PendingCall, error: MeshError, tell: boolean): void {
     this.#end(call);
-    if (tell) this.writer.control(FrameType.cancel, call.idLo, call.idHi);
+    if (tell) this.writer.control(FrameType.cancel, call.idLo, call.idHi, error.code);
     call.reject(error);
   }
 

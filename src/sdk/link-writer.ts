@@ -64,11 +64,11 @@ export class LinkWriter {
     this.flush();
   };
 
-  /** Sends a frame without header and body. */
-  control(type: number, idLo: number, idHi: number): void {
+  /** Sends a frame without header and body; `status` is why, where the type has one. */
+  control(type: number, idLo: number, idHi: number, status = 0): void {
     if (!this.takesStatus()) return;
     const at = this.out.reserve(fixedBytes);
-    writeFixed(this.out.bytes, at, type, 0, 0, 0, 0, 0, idLo, idHi, 0, 0);
+    writeFixed(this.out.bytes, at, type, 0, status, 0, 0, 0, idLo, idHi, 0, 0);
     this.scheduleFlush();
   }
 

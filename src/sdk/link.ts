@@ -28,8 +28,8 @@ import type { Reply } from './types.js';
 export interface LinkEvents {
   /** A request or one-way came. */
   onRequest(link: Link, frame: Frame): void;
-  /** The peer gave up a request. */
-  onCancel(link: Link, idLo: number, idHi: number): void;
+  /** The peer gave up a request; `status` says why, 0 if it did not. */
+  onCancel(link: Link, idLo: number, idHi: number, status: number): void;
   /** The peer wants no new requests here. Answer with acknowledgeGoAway() when the last one is written. */
   onGoAway(link: Link): void;
   /** The link is gone; pending calls have failed. Comes once. */
@@ -237,7 +237,7 @@ export class Link {
         break;
       case FrameType.cancel:
         this.replies.cancelled(frame.idLo, frame.idHi);
-        this.events.onCancel(this, frame.idLo, frame.idHi);
+        this.events.onCancel(this, frame.idLo, frame.idHi, frame.status);
         break;
       case FrameType.ping:
         this.#writer.control(FrameType.pong, frame.idLo, frame.idHi);

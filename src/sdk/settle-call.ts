@@ -1,7 +1,7 @@
 // Turns the response frame of a pending call into what its caller sees. The usual reply has no header, and then
 // nothing is decoded.
 import { MeshError, errorText } from '../base/errors.js';
-import { Flag } from '../protocol/frame.js';
+import { Flag, FrameType } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
 import { decodeHeader } from '../protocol/header.js';
 import type { Attachments } from '../protocol/header.js';
@@ -12,7 +12,7 @@ export function replyFailure(frame: Frame): MeshError {
   try {
     const { statusMessage } = decodeHeader(frame.bytes, frame.headerStart, frame.headerEnd);
     const text = statusMessage || 'the other side gave no text';
-    return new MeshError(frame.status, text, { mayHaveRun: (frame.flags & Flag.notRun) === 0 });
+    return new MeshError(frame.status, text, { mayHaveRun: !provesNotRun(frame) });
   } catch (error) {
     return malformedReply(error);
   }
@@ -39,6 +39,11 @@ export function settleCall(call: PendingCall, frame: Frame): void {
   } catch (error) {
     call.reject(error as MeshError);
   }
+}
+
+/** A reply that has begun to send its body comes from a request that ran, whatever its flags say. */
+function provesNotRun({ type, flags }: Frame): boolean {
+  return type === FrameType.response && (flags & (Flag.notRun | Flag.more)) === Flag.notRun;
 }
 
 function malformedReply(error: unknown): MeshError {

@@ -154,11 +154,16 @@ describe('failures of handlers', () => {
       { status: 'NOT_FOUND', message: 'no user 7', mayHaveRun: true },
     ],
     [
-      'MeshError with proof',
+      'MeshError with proof, which cannot be about a request that runs',
       () => {
         throw new MeshError('ABORTED', 'x', { mayHaveRun: false });
       },
-      { status: 'ABORTED', mayHaveRun: false },
+      { status: 'ABORTED', message: 'x', mayHaveRun: true },
+    ],
+    [
+      'rejection with such a proof',
+      () => Promise.reject(new MeshError('UNAVAILABLE', 'later', { mayHaveRun: false })),
+      { status: 'UNAVAILABLE', message: 'later', mayHaveRun: true },
     ],
     [
       'Error',
@@ -207,6 +212,24 @@ describe('failures of handlers', () => {
     expect(error).toBeInstanceOf(MeshError);
     expect(error).toMatchObject(expected);
     expect((error as MeshError).message).not.toMatch(/\n\s+at /);
+  });
+
+  test('the failure of a nested call is that of the handler: its proof stays there', async () => {
+    const nested: unknown[] = [];
+    const serving: Server = await server({
+      place: async () => {
+        const call = serving.client.call('stock', 'take', '');
+        call.catch((error: unknown) => nested.push(error));
+        return (await call).body;
+      },
+    });
+    const caller = await client();
+    await expect(caller.call('users', 'place', '')).rejects.toMatchObject({
+      status: 'UNAVAILABLE',
+      message: 'no endpoint',
+      mayHaveRun: true,
+    });
+    expect(nested).toMatchObject([{ status: 'UNAVAILABLE', message: 'no endpoint', mayHaveRun: false }]);
   });
 
   test('an unknown method and an unknown service did not run', async () => {
@@ -323,6 +346,43 @@ describe('deadlines and cancellation', () => {
     await caller.call('users', 'ping', '');
     expect(serving.runningRequests).toBe(0);
     expect(request.signal.aborted).toBe(true);
+  });
+
+  test('the other side is told whether the caller gave up or its deadline passed', async () => {
+    await server({ hang: never });
+    const caller = await client();
+    const link = agent.links.find(({ header }) => header!.sourceApp === 'shop')!;
+    await expect(caller.call('users', 'hang', '', { timeoutMs: 20 })).rejects.toMatchObject({ code: 4 });
+    await agent.waitFor(() => link.of(FrameType.cancel).length === 1);
+    const controller = new AbortController();
+    const call = caller.call('users', 'hang', '', { signal: controller.signal });
+    await agent.waitFor(() => link.of(FrameType.request).length === 2);
+    controller.abort();
+    await expect(call).rejects.toMatchObject({ code: 1 });
+    await agent.waitFor(() => link.of(FrameType.cancel).length === 2);
+    expect(link.of(FrameType.cancel).map(({ status }) => status)).toEqual([4, 1]);
+  });
+
+  test.each([
+    ['a deadline', 4, 'DEADLINE_EXCEEDED'],
+    ['a caller that gave up', 1, 'CANCELLED'],
+    ['a caller that does not say why', 0, 'CANCELLED'],
+  ])('a handler is told of %s', async (_why, status, expected) => {
+    const request = deferred<MeshRequest>();
+    const reason = deferred<unknown>();
+    await server({
+      hang: (given) => {
+        given.signal.addEventListener('abort', () => reason.resolve(given.signal.reason));
+        request.resolve(given);
+        return never();
+      },
+    });
+    const link = agent.publications[0]!.link;
+    const header = encodeHeader({ service: 'users', method: 'hang' });
+    link.send({ type: FrameType.request, idLo: 900, timeoutMs: 60_000, header });
+    await request.promise;
+    link.send({ type: FrameType.cancel, idLo: 900, status });
+    expect(await reason.promise).toMatchObject({ status: expected });
   });
 
   test('a signal that is aborted already sends nothing; one that outlives its call is let go', async () => {

@@ -361,6 +361,21 @@ describe('a server that grants no credit', () => {
       false,
     ],
     [
+      'broken off with a proof that it cannot have',
+      (idLo) => [
+        { ...begin(idLo, 100_000), flags: Flag.more | Flag.notRun },
+        { type: FrameType.chunk, flags: Flag.reply | Flag.notRun, idLo, status: 10 },
+      ],
+      { status: 'ABORTED' },
+      false,
+    ],
+    [
+      'a failure that goes on and has such a proof',
+      (idLo) => [{ ...begin(idLo, 100_000), flags: Flag.more | Flag.notRun, status: 5 }],
+      { status: 'NOT_FOUND' },
+      true,
+    ],
+    [
       'a failure that goes on',
       (idLo) => [
         { ...begin(idLo, 100_000), status: 5, header: encodeHeader({ statusMessage: 'no such thing' }) },

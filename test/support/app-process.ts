@@ -189,6 +189,10 @@ export class AppProcess {
   send(service: string, method: string, body: string, options: CallOptions = {}): Promise<void> {
     return this.#order('send', { service, method, body, options });
   }
+  /** Makes a call whose handler follows a plan; each call on the way becomes an event `outcome`. */
+  follow(call: object): Promise<void> {
+    return this.#order('follow', { call });
+  }
   /** Has `bytes` random bytes echoed by a service; one at a time for each. */
   startExchange(service: string, bytes: number, options: CallOptions = {}): Promise<void> {
     return this.#order('startExchange', { service, bytes, options });

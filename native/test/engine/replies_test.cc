@@ -156,6 +156,173 @@ TEST(Replies, ACancellationGoesUpstreamAndIsNotAnswered) {
   EXPECT_EQ(mesh.box.stats().limits["pending"].first, 0u);
 }
 
+/// A cancellation that says why, as a status.
+WireFrame cancel_because(uint64_t id, Code why) {
+  WireFrame frame = control(FrameType::kCancel, id);
+  frame.fixed.status = static_cast<uint8_t>(why);
+  return frame;
+}
+
+/// The requests of the one flow that ended with this status.
+uint64_t ended_with(EngineBox& box, Code code) {
+  const Stats stats = box.stats();
+  return stats.flows.empty() ? 0 : stats.flows.front().by_status.at(static_cast<uint8_t>(code));
+}
+
+TEST(Replies, ACancellationIsCountedAsWhatItSaysAndSaysItToTheNextHop) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  uint64_t id = 1;
+  for (const Code why : {Code::kDeadlineExceeded, Code::kCancelled, Code::kDataLoss}) {
+    mesh.call(id, "", 60'000);
+    ASSERT_EQ(server.take().fixed.type, FrameType::kRequest);
+    mesh.caller.send(cancel_because(id++, why));
+    mesh.box.turn();
+    const WireFrame cancel = server.take();
+    EXPECT_EQ(cancel.fixed.type, FrameType::kCancel);
+    EXPECT_EQ(cancel.code(), why);
+    EXPECT_EQ(ended_with(mesh.box, why), 1u);
+  }
+  // Only the deadline is one more that passed, a line in the log, and a failure of the instance.
+  EXPECT_EQ(mesh.box.engine.counters().deadlines, 1u);
+  ASSERT_EQ(mesh.box.events.records.size(), 1u);
+  EXPECT_EQ(mesh.box.events.records[0].code, static_cast<uint8_t>(Code::kDeadlineExceeded));
+  EXPECT_EQ(mesh.box.stats().clusters.at(0).endpoints.at(0).failures, 1u);
+}
+
+TEST(Replies, ACancellationOfAnOlderBuildIsADeadlineWhereOursHasAllButPassed) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  mesh.call(1, "", 100);
+  mesh.call(2, "", 100);
+  mesh.box.advance_ms(90);
+  mesh.caller.send(control(FrameType::kCancel, 1));
+  mesh.box.turn();
+  EXPECT_EQ(ended_with(mesh.box, Code::kCancelled), 1u);
+  mesh.box.advance_ms(8);
+  mesh.caller.send(control(FrameType::kCancel, 2));
+  mesh.box.turn();
+  EXPECT_EQ(ended_with(mesh.box, Code::kDeadlineExceeded), 1u);
+  EXPECT_EQ(ended_with(mesh.box, Code::kCancelled), 1u);
+}
+
+TEST(Replies, OurOwnDeadlineIsOneForTheNextHopToo) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  mesh.call(1, "", 100);
+  server.take();
+  mesh.box.advance_ms(100);
+  EXPECT_EQ(server.take().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(ended_with(mesh.box, Code::kDeadlineExceeded), 1u);
+}
+
+TEST(Replies, WhatWaitsForAFilterIsCountedWhenItsCallerGivesItUp) {
+  Mesh mesh;
+  mesh.server("server");
+  mesh.serve_by({"server"});
+  SetFlow flow = set_flow("s", 1);
+  flow.action.upcall = true;
+  mesh.box.apply(std::move(flow));
+  mesh.call(1, "", 60'000);
+  mesh.call(2, "", 60'000);
+  mesh.call(3, "", 60'000);
+  mesh.caller.send(cancel_because(1, Code::kDeadlineExceeded));
+  mesh.caller.send(cancel_because(2, Code::kCancelled));
+  mesh.box.turn();
+  EXPECT_EQ(ended_with(mesh.box, Code::kDeadlineExceeded), 1u);
+  EXPECT_EQ(ended_with(mesh.box, Code::kCancelled), 1u);
+  EXPECT_EQ(mesh.box.engine.counters().deadlines, 1u);
+  mesh.caller.close();
+  mesh.box.turn(2);
+  EXPECT_EQ(ended_with(mesh.box, Code::kCancelled), 2u);
+}
+
+TEST(Replies, OneThatItsCallerHasNoRoomForCountsAsWhatTheCallerIsTold) {
+  EngineOptions options;
+  options.max_outbound_bytes = 64 * 1024;
+  Mesh mesh(std::move(options));
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  // The caller reads nothing until the last reply finds no room.
+  uint64_t refused = 0;
+  for (uint64_t id = 1; id <= 200 && refused == 0; id++) {
+    mesh.call(id);
+    server.send(response(server.take().id(), std::string(60'000, 'y')));
+    mesh.box.turn();
+    refused = mesh.box.engine.counters().refused_outbound_full;
+  }
+  ASSERT_EQ(refused, 1u);
+  EXPECT_EQ(ended_with(mesh.box, Code::kResourceExhausted), 1u);
+}
+
+TEST(Replies, OnceAReplyHasBegunNothingSaysThatItsRequestHasNotRun) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  mesh.call(1);
+  const uint64_t id = server.take().id();
+  WireFrame first = response(id, "begun", Code::kOk);
+  first.fixed.flags = kFlagMore | kFlagNotRun;
+  first.fixed.value = 100;
+  server.send(first);
+  EXPECT_FALSE(mesh.answer().not_run());
+  WireFrame end = control(FrameType::kChunk, id);
+  end.fixed.flags = kFlagReply | kFlagNotRun;
+  end.fixed.status = static_cast<uint8_t>(Code::kAborted);
+  server.send(end);
+  const WireFrame broken_off = mesh.answer();
+  EXPECT_EQ(broken_off.code(), Code::kAborted);
+  EXPECT_EQ(broken_off.fixed.flags, kFlagReply);
+}
+
+TEST(Replies, AnAnswerThatOvertookItsRequestIsNoProofWhenItsLinkEnds) {
+  EngineOptions options;
+  options.max_outbound_bytes = 16 << 20;
+  Mesh mesh(std::move(options));
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  // It reads the first and none of the rest, whose ids it can guess: it begins to answer the last one, which still waits here.
+  mesh.call(1, "first");
+  const uint64_t first = server.take().id();
+  for (uint64_t id = 2; id <= 60; id++) mesh.call(id, std::string(kMaxFrameBodyBytes, 'x'));
+  WireFrame begun = response(first + 59, "begun");
+  begun.fixed.flags = kFlagMore;
+  begun.fixed.value = 100;
+  server.send(begun);
+  const WireFrame seen = mesh.answer();
+  ASSERT_EQ(seen.fixed.flags, kFlagMore);
+  Wire second = mesh.server("second");
+  mesh.box.apply(set_cluster(1, {local_endpoint(100, mesh.box.link_of("server")),
+                                 local_endpoint(101, mesh.box.link_of("second"))}));
+  server.close();
+  bool told = false;
+  mesh.box.turn_until([&] {
+    second.receive();
+    mesh.caller.receive();
+    for (const WireFrame& frame : mesh.caller.frames) {
+      if (frame.id() != seen.id() || frame.fixed.type != FrameType::kChunk) continue;
+      EXPECT_EQ(frame.code(), Code::kUnavailable);
+      EXPECT_FALSE(frame.not_run());
+      told = true;
+    }
+    return told;
+  });
+}
+
+TEST(Replies, ADeadlineOfWhatTheAgentItselfIsAskedProvesNothing) {
+  Mesh mesh;
+  mesh.caller.send(request(1, {.service = "ringside.agent", .method = "publish"}, "{}", 100));
+  mesh.box.turn();
+  ASSERT_EQ(mesh.box.events.upcalls.size(), 1u);
+  mesh.box.advance_ms(100);
+  const WireFrame reply = mesh.caller.take();
+  EXPECT_EQ(reply.code(), Code::kDeadlineExceeded);
+  EXPECT_FALSE(reply.not_run()) << "it may be published already";
+}
+
 TEST(Replies, ACancellationOfAWaitingRequestTakesItOut) {
   Mesh mesh;
   Wire server = mesh.server("server");

@@ -78,6 +78,32 @@ const methods = {
     if (workMs > 0) await pause(workMs);
     return name;
   },
+  /** Does what the plan in its body says: notes that it ran, makes calls and tells what came of them, and ends as it is told. */
+  plan: async (request) => {
+    const { id, calls, end } = JSON.parse(request.body.toString());
+    writeSync(ranLog, `${id}\n`);
+    let failed = new MeshError('ABORTED', 'none of its calls has failed');
+    for (const call of calls) failed = (await follow(servers.get('main').client, call)) ?? failed;
+    switch (end) {
+      case 'pass on':
+        throw failed;
+      case 'wrap':
+        throw new MeshError(failed.status, failed.message, { cause: failed, mayHaveRun: failed.mayHaveRun });
+      case 'claim':
+        throw new MeshError('UNAVAILABLE', 'it says that it has not run', { mayHaveRun: false });
+      case 'nonsense':
+        return 7;
+      case 'long':
+        return Buffer.alloc(300_000);
+      case 'never':
+        return new Promise(() => undefined);
+      case 'die':
+        process.kill(process.pid, 'SIGKILL');
+        return new Promise(() => undefined);
+      default:
+        return name;
+    }
+  },
   /** Calls the next service named in the attachment `way`, separated by commas; the last one is asked for `info`. */
   relay: async (request) => {
     const [next, ...rest] = request.attachments.way.split(',');
@@ -89,6 +115,20 @@ const methods = {
     return reply.body;
   },
 };
+
+/** Makes one call of a plan; tells what came of it, and answers its error. */
+async function follow(client, { service, method, plan, bytes, timeoutMs, cancelAfterMs, attachments }) {
+  const body = JSON.stringify(service === 'old' ? [plan] : plan).padEnd(bytes);
+  const signal = cancelAfterMs === null ? {} : { signal: AbortSignal.timeout(cancelAfterMs) };
+  try {
+    await client.call(service, method, body, { timeoutMs, attachments, ...signal });
+    tell('outcome', { id: plan.id });
+    return undefined;
+  } catch (error) {
+    tell('outcome', { id: plan.id, failed: failure(error) });
+    return error;
+  }
+}
 
 function failure(error) {
   if (!(error instanceof MeshError))
@@ -231,6 +271,9 @@ const orders = {
       );
   },
   exchange: ({ service }) => exchanges.get(service),
+  async follow({ key = 'main', call }) {
+    await follow(clients.get(key), call);
+  },
   async send({ key = 'main', service, method, body, options = {} }) {
     await clients.get(key).send(service, method, body, options);
   },
