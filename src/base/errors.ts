@@ -6,7 +6,7 @@ import type { StatusCode, StatusName } from './status.js';
 
 /** What may be said about a failure beyond status and text. */
 export interface MeshErrorOptions {
-  /** False only with proof that the request has not run. Default true. */
+  /** False only with proof that the request has not run. Default true. Callers of a handler that throws it see true. */
   mayHaveRun?: boolean;
   /** Overrides the table's answer for the status. */
   retryable?: boolean;

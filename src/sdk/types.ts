@@ -62,7 +62,7 @@ export interface MeshRequest {
   readonly timeoutMs: number;
   /** When the deadline is. */
   readonly deadline: Date;
-  /** Aborted when the caller gives up, when its link is lost, and at the deadline. */
+  /** Aborted when the caller gives up or its link is lost (the reason is a MeshError CANCELLED), and at the deadline (DEADLINE_EXCEEDED). */
   readonly signal: AbortSignal;
 }
 
@@ -78,7 +78,7 @@ export type HandlerResult = Uint8Array | string | HandlerReply | undefined | voi
 
 /**
  * Serves one request. Throw a MeshError to choose the status that the caller sees; anything else becomes UNKNOWN
- * with its message.
+ * with its message. The caller sees `mayHaveRun: true`, whatever the error says: this request has begun.
  */
 export type Handler = (request: MeshRequest) => HandlerResult | Promise<HandlerResult>;
 
