@@ -92,7 +92,10 @@ void Engine::carry_out(Link* link, Frame& frame, const Waited& waited, const Res
       if (!verdict.header.empty()) replace_header(&frame, verdict.header);
       const int64_t by_verdict_ns = waited.arrived_ns + verdict.timeout_ms * kNsPerMs;
       const int64_t deadline_ns = verdict.timeout_ms == 0 ? waited.deadline_ns : std::min(waited.deadline_ns, by_verdict_ns);
-      forward(downstream, frame, waited.flow, verdict.cluster, deadline_ns, waited.arrived_ns, 0);
+      HeaderView view;
+      const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
+      forward(downstream, frame, waited.flow, verdict.cluster, deadline_ns, waited.arrived_ns, 0,
+              readable ? RequestName::of(view) : RequestName{});
       return;
     }
   }

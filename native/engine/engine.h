@@ -210,7 +210,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   bool on_request(Link* link, Frame& frame);
   void route(Link* link, Frame& frame, Direction direction, const HeaderView& view, int64_t arrived_ns, bool again);
   void forward(Handle downstream, Frame& frame, FlowRef flow, uint32_t cluster, int64_t deadline_ns, int64_t arrived_ns,
-               uint8_t attempt);
+               uint8_t attempt, const RequestName& name);
   uint32_t pick_instance(Cluster& cluster);
   bool usable(uint32_t instance);
   Link* link_of(uint32_t instance);

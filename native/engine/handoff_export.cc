@@ -108,6 +108,8 @@ PendingState Engine::export_pending(uint32_t slot, uint32_t flow_place) {
   moved.flow = flow_place;
   moved.streamed = p.streamed;
   moved.sender_app = p.sender.app;
+  moved.method = pending_.note_of(p).method();
+  moved.trace_id = pending_.note_of(p).trace_id();
   moved.request = state_of(p.request);
   moved.reply = state_of(p.reply);
   return moved;

@@ -220,6 +220,7 @@ Result<Unit> Engine::import_pendings(const EngineState& state) {
     if (moved.flow > 0) p.flow = flows_.find(state.flows[moved.flow - 1].key);
     p.started_ns = now_ns_ - duration(moved.age_ns);
     p.streamed = moved.streamed;
+    pending_.note(moved.slot).set({moved.method, moved.trace_id});
     if (!restore(&p.request, moved.request) || !restore(&p.reply, moved.reply)) return malformed("a body's credit");
     p.sender = {down->handle.slot, moved.sender_app};
     if (p.request.open) up->shares.begin_stream(p.sender);

@@ -34,12 +34,13 @@ struct PendingState {
   uint32_t flow = 0;         // place in EngineState::flows plus 1; 0: none
   bool streamed = false;
   uint32_t sender_app = 0;  // a hash of its name where it counts for a share of the way out
+  std::string method, trace_id;  // for a record of it
   std::vector<StreamedBodyState> request, reply;  // one where that body is on its way, else none
   template <typename Archive, typename Self>
   static void fields(Archive& a, Self& s) {
     a(1, s.slot), a(2, s.generation), a(3, s.attempt), a(4, s.left_ns), a(5, s.age_ns), a(6, s.downstream), a(7, s.downstream_id);
     a(8, s.upstream), a(9, s.end_position), a(10, s.frame_bytes), a(11, s.cluster), a(12, s.instance_id), a(13, s.flow);
-    a(14, s.streamed), a(15, s.request), a(16, s.reply), a(17, s.sender_app);
+    a(14, s.streamed), a(15, s.request), a(16, s.reply), a(17, s.sender_app), a(18, s.method), a(19, s.trace_id);
   }
 };
 

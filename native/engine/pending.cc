@@ -12,6 +12,7 @@ PendingTable::PendingTable(uint32_t capacity, uint64_t seed) : seed_(seed) { gro
 void PendingTable::grow(uint32_t capacity) {
   if (capacity <= slots_.size() && !slots_.empty()) return;
   slots_.resize(capacity);
+  notes_.reset(new RequestNote[capacity]);
   free_.clear();
   index_.assign(std::bit_ceil(std::max<size_t>(16, size_t{capacity} * 2)), kNoPending);
   index_mask_ = index_.size() - 1;
@@ -40,6 +41,7 @@ uint32_t PendingTable::open(Handle downstream, uint64_t downstream_id, PendingLi
 void PendingTable::enter(uint32_t slot, Handle downstream, uint64_t downstream_id, PendingList* down) {
   Pending& p = slots_[slot];
   p.live = true;
+  notes_[slot].clear();
   p.attempt = 0;
   p.downstream = downstream;
   p.downstream_id = downstream_id;

@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "native/engine/flow_table.h"
 #include "native/engine/handle.h"
 #include "native/engine/outbound_shares.h"
+#include "native/engine/request_note.h"
 #include "native/engine/timers.h"
 
 namespace ringside {
@@ -74,6 +76,9 @@ class PendingTable {
   uint32_t highest_generation() const { return highest_generation_; }
 
   Pending& at(uint32_t slot) { return slots_[slot]; }
+  /// Of a live pending; cleared when it is opened.
+  RequestNote& note(uint32_t slot) { return notes_[slot]; }
+  const RequestNote& note_of(const Pending& pending) const { return notes_[pending.timer.slot]; }
   /// The pending that a reply names, or kNoPending.
   uint32_t find_reply(uint64_t request_id) const {
     const uint32_t slot = static_cast<uint32_t>(request_id);
@@ -95,6 +100,7 @@ class PendingTable {
   void index_erase(uint32_t slot);
 
   std::vector<Pending> slots_;
+  std::unique_ptr<RequestNote[]> notes_;  // by slot; not touched before its slot is used, so that it costs no memory until then
   std::vector<uint32_t> free_;
   std::vector<bool> restored_;  // slots taken since the last restored(): looked at instead of the slots themselves, most of which lie cold
   std::vector<uint32_t> index_;  // open addressing by (link, id as the sender chose it)

@@ -92,6 +92,9 @@ void Engine::report_record(const Pending& pending, Code code, std::string_view t
     out.bytes(up != nullptr ? std::string_view(up->peer) : std::string_view{});
     out.bytes(down != nullptr ? std::string_view(down->app) : std::string_view{});
     out.bytes(text.substr(0, kMaxNameBytes));
+    const RequestNote& note = pending_.note_of(pending);
+    out.bytes(note.method());
+    out.bytes(note.trace_id());
   });
 }
 

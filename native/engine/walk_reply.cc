@@ -243,6 +243,7 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   const int64_t deadline_ns = p.timer.deadline_ns;
   const int64_t started_ns = p.started_ns;
   const uint8_t attempt = static_cast<uint8_t>(p.attempt + 1);
+  const RequestNote note = pending_.note(slot);
   const uint32_t cluster = p.cluster;  // not the flow's: a filter may have sent it elsewhere, and the flow may be gone
   // Not counted: the request goes on.
   timers_.clear(&p.timer);
@@ -251,7 +252,7 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
     clusters_.finish(p.instance);
   }
   pending_.close(slot, &down->down, &link->up);
-  forward(downstream, frame, flow_ref, cluster, deadline_ns, started_ns, attempt);
+  forward(downstream, frame, flow_ref, cluster, deadline_ns, started_ns, attempt, note.name());
 }
 
 void Engine::expire_pending(uint32_t slot) {

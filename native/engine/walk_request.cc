@@ -97,7 +97,7 @@ void Engine::route(Link* link, Frame& frame, Direction direction, const HeaderVi
     count(found.ref, static_cast<uint8_t>(detail.code), now_ns_ - arrived_ns);
     reply_to_request(link->handle, id, type, {detail.code, detail.text, true});
   } else {
-    forward(link->handle, frame, found.ref, flow.cluster, deadline_ns, arrived_ns, 0);
+    forward(link->handle, frame, found.ref, flow.cluster, deadline_ns, arrived_ns, 0, RequestName::of(view));
   }
 }
 
@@ -214,7 +214,7 @@ std::string Engine::why_unreachable(const Cluster& cluster) {
 
 /// Sends a request to an endpoint of `cluster`. The frame's fixed part is patched in place; header and body pass untouched.
 void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t cluster_id, int64_t deadline_ns,
-                     int64_t arrived_ns, uint8_t attempt) {
+                     int64_t arrived_ns, uint8_t attempt, const RequestName& name) {
   const uint64_t id = frame.fixed.request_id;
   const FrameType type = frame.fixed.type;
   const auto refuse_request = [&](const Verdict& verdict) {
@@ -283,6 +283,7 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     p.frame_bytes = static_cast<uint32_t>(frame.bytes());
     p.instance = picked;
     p.cluster = cluster_id;
+    pending_.note(slot).set(name);
     patch_request_id(frame.head, pending_.request_id(slot));
     if (!append_shared(link, p.sender, frame, shared_bytes)) {
       counters_.refused_outbound_full++;

@@ -48,6 +48,8 @@ export type EngineEvent =
       /** Address of the next hop; empty where it is gone. */ upstream: string;
       sourceApp: string;
       text: string;
+      /** Its beginning, where it is long. */ method: string;
+      /** Of the W3C trace context that the caller sent; empty where it sent none. */ traceId: string;
     }
   | { type: 'listener-problem'; listener: number; /** Empty: it is over. */ text: string }
   | { type: 'upstream-problem'; address: string; /** Empty: it is over. */ text: string }
@@ -134,6 +136,8 @@ function decodeEvent(code: number, from: BatchReader): EngineEvent {
         upstream: from.text(),
         sourceApp: from.text(),
         text: from.text(),
+        method: from.text(),
+        traceId: from.text(),
       };
     case 8:
       return { type: 'listener-problem', listener: from.u32(), text: from.text() };

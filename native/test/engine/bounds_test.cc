@@ -306,6 +306,46 @@ TEST(Bounds, SlowRequestsLeaveARecordAlthoughTheySucceed) {
   EXPECT_NE(mesh.box.events.records[0].upstream.find("pid"), std::string::npos);
 }
 
+constexpr const char* kTraceId = "0af7651916cd43dd8448eb211c80319c";
+
+TEST(Bounds, ARecordNamesTheMethodAndTheTraceOfItsRequest) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  const auto fail = [&](uint64_t id, std::string method, std::string traceparent) -> RecordEvent {
+    mesh.caller.send(request(id, {.service = "s", .method = std::move(method), .traceparent = std::move(traceparent)}));
+    mesh.box.turn();
+    server.send(response(server.take().id(), "", Code::kInternal));
+    mesh.answer();
+    return mesh.box.events.records.back();
+  };
+  const std::string trace = std::string("00-") + kTraceId + "-b7ad6b7169203331-01";
+  EXPECT_EQ(fail(1, "get", trace).method, "get");
+  EXPECT_EQ(fail(2, "get", trace).trace_id, kTraceId);
+  const RecordEvent without = fail(3, "", "");
+  EXPECT_EQ(without.method + without.trace_id, "") << "not those of the request that had this slot before";
+  const std::string cut = fail(4, std::string(500, 'm'), trace).method;
+  EXPECT_GE(cut.size(), 62u);
+  EXPECT_EQ(cut, std::string(cut.size(), 'm')) << "the beginning of a long one";
+  for (const char* odd : {"00", "00-0af7", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-00", "00-0af7651916cd43dd8448eb211c80319c"}) {
+    EXPECT_EQ(fail(5, "m", odd).trace_id, "") << odd;
+  }
+}
+
+TEST(Bounds, ARecordOfARequestWhoseDeadlinePassedNamesThemToo) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  mesh.caller.send(request(1, {.service = "s", .method = "get", .traceparent = std::string("00-") + kTraceId + "-b7ad6b7169203331-01"}, {}, 500));
+  mesh.box.turn();
+  mesh.box.clock->advance_ms(501);
+  mesh.box.turn();
+  EXPECT_EQ(mesh.answer().code(), Code::kDeadlineExceeded);
+  ASSERT_EQ(mesh.box.events.records.size(), 1u);
+  EXPECT_EQ(mesh.box.events.records[0].method, "get");
+  EXPECT_EQ(mesh.box.events.records[0].trace_id, kTraceId);
+}
+
 TEST(Bounds, TheMailboxWakesItsReaderOncePerEmptying) {
   Mesh mesh;
   mesh.box.deaf = true;

@@ -49,7 +49,7 @@ struct RecordEvent {
   uint8_t code = 0;
   double latency_us = 0;
   uint8_t direction = 0;
-  std::string service, upstream, app, text;
+  std::string service, upstream, app, text, method, trace_id;
 };
 
 struct LinkStats {
@@ -279,6 +279,8 @@ inline void Events::read(const std::vector<uint8_t>& batch) {
         e.upstream = in.text();
         e.app = in.text();
         e.text = in.text();
+        e.method = in.text();
+        e.trace_id = in.text();
         records.push_back(e);
         break;
       }

@@ -31,6 +31,19 @@ TEST(Handoff, RequestsUnderWayEndInTheOtherEngine) {
   EXPECT_EQ(world.old_one->engine.counters().links_closed, 0u);
 }
 
+TEST(Handoff, ARecordOfARequestThatMovedNamesItsMethodAndTrace) {
+  Handover world;
+  const std::string trace_id = "0af7651916cd43dd8448eb211c80319c";
+  world.caller.send(request(11, {.service = "s", .method = "get", .traceparent = "00-" + trace_id + "-b7ad6b7169203331-01"}));
+  const WireFrame got = world.at(world.server);
+  world.take_over();
+  world.server.send(response(got.id(), "", Code::kInternal));
+  EXPECT_EQ(world.at(world.caller).code(), Code::kInternal);
+  ASSERT_EQ(world.new_one->events.records.size(), 1u);
+  EXPECT_EQ(world.new_one->events.records[0].method, "get");
+  EXPECT_EQ(world.new_one->events.records[0].trace_id, trace_id);
+}
+
 TEST(Handoff, NoDescriptorIsHeldTwiceAfterwards) {
   Handover world;
   const size_t before = testing::open_fds();

@@ -17,6 +17,7 @@ struct HeaderFields {
   std::string group = {};
   std::string version = {};
   std::string source_app = {};
+  std::string traceparent = {};
   std::string hash_key = {};
   std::vector<std::pair<std::string, std::string>> attachments = {};
 };
@@ -33,6 +34,7 @@ inline std::string header_of(const HeaderFields& fields) {
   put(3, fields.group);
   put(4, fields.version);
   put(5, fields.source_app);
+  put(7, fields.traceparent);
   put(10, fields.hash_key);
   bytes.resize(n);
   for (const auto& [key, value] : fields.attachments) {
