@@ -68,6 +68,7 @@ export function buildAdminApp(
     reply.code(ready.ok ? 200 : 503);
     return ready;
   });
+  show('/agent', () => view.identity());
   show('/links', () => view.links());
   show('/clusters', () => view.clusters());
   show('/flows', async () => (await view.flows()).map(({ sketch: _hidden, ...shown }) => shown));
@@ -90,6 +91,7 @@ export function buildAdminApp(
 const PATHS = [
   '/live',
   '/ready',
+  '/agent',
   '/links',
   '/clusters',
   '/flows',

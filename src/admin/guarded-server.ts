@@ -5,6 +5,7 @@
 import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { errorText } from '../base/errors.js';
+import { shownJson } from '../base/shown.js';
 import { isAllowedHost } from './host-guard.js';
 import { sendProblem } from './problem.js';
 
@@ -52,7 +53,7 @@ export function guardedServer(options: GuardedServerOptions): FastifyInstance {
   return app;
 }
 
-/** Answers with JSON that people can read too. */
+/** Answers with JSON that people can read too, in a terminal as well. */
 export function sendJson(reply: FastifyReply, value: unknown): FastifyReply {
-  return reply.type('application/json; charset=utf-8').send(`${JSON.stringify(value, null, 2)}\n`);
+  return reply.type('application/json; charset=utf-8').send(`${shownJson(JSON.stringify(value, null, 2))}\n`);
 }

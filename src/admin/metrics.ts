@@ -11,6 +11,7 @@ import type {
   AgentView,
   ClusterView,
   HandoffView,
+  IdentityView,
   LimitView,
   LinkView,
   ProgramView,
@@ -32,6 +33,7 @@ interface Look {
   programs: ProgramView[];
   registry?: RegistryView;
   handoff?: HandoffView;
+  identity?: IdentityView;
 }
 
 /** See the file's head. */
@@ -70,22 +72,24 @@ export class AgentMetrics {
   async scrape(): Promise<string> {
     const turn = ++this.#asked;
     const { view } = this;
-    const [ready, links, clusters, flows, limits, counters, registry, programs, handoff] = await Promise.all([
-      view.ready(),
-      view.links(),
-      view.clusters(),
-      view.flows(),
-      view.limits(),
-      view.counters(),
-      view.registry(),
-      view.programs(),
-      view.handoff(),
-    ]);
+    const [identity, ready, links, clusters, flows, limits, counters, registry, programs, handoff] =
+      await Promise.all([
+        view.identity(),
+        view.ready(),
+        view.links(),
+        view.clusters(),
+        view.flows(),
+        view.limits(),
+        view.counters(),
+        view.registry(),
+        view.programs(),
+        view.handoff(),
+      ]);
     return this.#queue.run(() => {
       // An older look after a newer one would read as if the flows had begun again.
       if (turn > this.#shown) {
         this.#shown = turn;
-        this.#look = { ready, links, clusters, limits, counters, registry, programs, handoff };
+        this.#look = { identity, ready, links, clusters, limits, counters, registry, programs, handoff };
         this.#totals.add(flows);
         this.#defineEngine();
       }
@@ -227,6 +231,26 @@ export class AgentMetrics {
   }
 
   #defineProcess(): void {
+    this.#gauge(
+      'ringside_build_info',
+      'Always 1; the labels say which agent this is. `commit` is empty where the build did not know it.',
+      ['version', 'commit', 'node', 'pid', 'app', 'config_hash'],
+      (add) => {
+        const { identity } = this.#look;
+        if (!identity) return;
+        const { version, commit, node, pid, app, configHash } = identity;
+        add({ version, commit: commit ?? '', node, pid: String(pid), app, config_hash: configHash }, 1);
+      },
+    );
+    this.#gauge(
+      'ringside_uptime_seconds',
+      'How long this process has run; takeovers replace it.',
+      [],
+      (add) => {
+        const { identity } = this.#look;
+        if (identity) add({}, identity.uptimeMs / 1000);
+      },
+    );
     this.#counter(
       'process_cpu_seconds_total',
       'User and system CPU time of the agent, in seconds.',

@@ -1,5 +1,6 @@
 /** Errors of the admin server as RFC 9457 problem details, so that scripts can read them like people do. */
 import { STATUS_CODES } from 'node:http';
+import { shownJson } from '../base/shown.js';
 import type { FastifyReply } from 'fastify';
 
 /** Answers with a problem: HTTP status and one sentence that says what to do. */
@@ -8,5 +9,5 @@ export function sendProblem(reply: FastifyReply, status: number, detail: string)
   return reply
     .code(status)
     .type('application/problem+json')
-    .send(`${JSON.stringify(problem, null, 2)}\n`);
+    .send(`${shownJson(JSON.stringify(problem, null, 2))}\n`);
 }

@@ -175,6 +175,7 @@ export class Agent {
   /** After `handedOver`: leaves without a word to the registry, whose leases are another process's now. */
   leave(): void {
     this.#stopped = true;
+    this.#notices.close();
     this.#deciders.outbound.close();
     this.engine.close();
   }
@@ -183,6 +184,7 @@ export class Agent {
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#notices.close();
     this.#listeners.closeForApps();
     this.#deciders?.outbound.close();
     await this.#deciders?.programs.stop();
@@ -351,6 +353,5 @@ export class Agent {
     }
   }
 
-  readonly #trouble = (message: string, error: unknown): void =>
-    this.log.warn({ error: errorText(error) }, message);
+  readonly #trouble = (message: string, error: unknown): void => this.#notices.trouble(message, error);
 }

@@ -4,10 +4,13 @@ import type {
   ClusterView,
   FlowView,
   HandoffView,
+  IdentityView,
   LimitView,
   LinkView,
   ReadyView,
 } from '../observe/agent-view.js';
+import { buildInfo } from '../base/build-info.js';
+import { configHash } from '../config/config-hash.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import type { Engine } from '../native/engine.js';
 import type { Registry } from '../registry/registry.js';
@@ -36,6 +39,7 @@ export function viewOf(agent: ViewedAgent): AgentView {
     return asking;
   };
   return {
+    identity: () => Promise.resolve(identityOf(agent.config)),
     ready: () => Promise.resolve(agent.ready()),
     config: () => Promise.resolve(agent.config),
     links: async () => (await stats()).links.map(linkView),
@@ -46,6 +50,15 @@ export function viewOf(agent: ViewedAgent): AgentView {
     registry: () => Promise.resolve(agent.registry.view()),
     programs: () => Promise.resolve(agent.deciders.programs.view()),
     handoff: () => Promise.resolve(agent.handoff),
+  };
+}
+
+/** Which agent this is; also what it logs when it starts. */
+export function identityOf(config: AgentConfig): IdentityView {
+  return {
+    ...buildInfo(),
+    ...{ node: process.version, pid: process.pid, uptimeMs: Math.round(performance.now()) },
+    ...{ app: config.app, configHash: configHash(config) },
   };
 }
 

@@ -1,10 +1,16 @@
 #!/usr/bin/env node
 // The command `ringside`: the composition root, where everything meets. Each subcommand has a file of its own that
 // is loaded when it is asked for, so that `--help` and small commands start quickly.
-import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { errorText } from '../base/errors.js';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { buildInfo } from '../base/build-info.js';
+import { MeshError, errorText } from '../base/errors.js';
+import { ConfigError } from '../config/config-error.js';
+import { logFormats } from '../observe/log-formats.js';
+import { completionScript, shells } from './completion.js';
+import type { Shell } from './completion.js';
 import { ExitError } from './exit-error.js';
+import type { ExitCode } from './exit-codes.js';
+import { flushed, outputProblem, printJson, tell, watchOutput, write } from './output.js';
 import type { AgentCommandOptions } from './run-agent.js';
 import type { DemoOptions } from './demo/run-demo.js';
 import type { DoctorCommandOptions } from './doctor/run-doctor.js';
@@ -16,9 +22,10 @@ import type { OpsWay, UpgradeCommandOptions } from './run-upgrade.js';
 import type { WatcherCommandOptions } from './run-watcher.js';
 import type { TopOptions } from './top/run-top.js';
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+const { version } = buildInfo();
+/** Whether errors are told as JSON: what the parser found, and until it has found anything, what it looks like. */
+let asJson = process.argv.includes('--json');
+watchOutput();
 
 const program = new Command('ringside')
   .description('A service-mesh data plane: an agent beside every application, reached over shared memory.')
@@ -26,8 +33,19 @@ const program = new Command('ringside')
   .showHelpAfterError('(add --help for more)')
   // `upgrade` has a --version of its own.
   .enablePositionalOptions()
-  // Arguments that cannot be are 2 everywhere (exit-error.ts); the parser's own code for them is 1. Subcommands inherit this.
-  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
+  .configureOutput({
+    writeOut: write,
+    writeErr: (text) => {
+      if (!asJson) tell(text.trimEnd());
+    },
+  })
+  // What the parser ends with is for the end of this file. Subcommands inherit it, and the streams.
+  .exitOverride((error) => {
+    throw error;
+  })
+  .hook('preAction', (_program, command) => {
+    asJson = command.opts()['json'] === true;
+  });
 
 const agentOption = (): Option =>
   new Option('--agent <address>', "the agent's unix socket, or tcp://host:port").env('RINGSIDE_AGENT');
@@ -40,6 +58,15 @@ const adminOption = (): Option =>
     .default('http://127.0.0.1:15102')
     .env('RINGSIDE_ADMIN');
 
+/** Of commands that run until they are ended: their log is JSON by itself. */
+const jsonOption = (): Option =>
+  new Option('--json', 'print what --check found, or why it cannot start, as one JSON object');
+
+const logFormatOption = (): Option =>
+  new Option('--log-format <format>', 'how the log looks; pretty on a terminal, else json')
+    .choices(logFormats)
+    .env('RINGSIDE_LOG_FORMAT');
+
 const opsSocketOption = (): Option => new Option('--socket <path>', "the ops agent's unix socket");
 const opsUrlOption = (): Option => new Option('--url <url>', 'its port instead: http://host:port');
 const opsTokenOption = (): Option =>
@@ -51,7 +78,9 @@ program
     'Run the agent until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.',
   )
   .option('-c, --config <file>', 'configuration in YAML (docs/configuration.md); without it all defaults')
-  .option('--check', 'check the configuration and exit')
+  .option('--check', 'check the configuration, load its filters, and exit')
+  .addOption(logFormatOption())
+  .addOption(jsonOption())
   .option(
     '--takeover',
     'take over from the agent that runs with this configuration; its applications notice nothing (docs/upgrade.md)',
@@ -123,7 +152,7 @@ program
   .option('--json', 'print one JSON object')
   .action(async (options: DoctorCommandOptions) => {
     const { runDoctor } = await import('./doctor/run-doctor.js');
-    runDoctor(options);
+    await runDoctor(options);
   });
 
 program
@@ -140,6 +169,8 @@ program
   .option('--successes <n>', 'successes in a row before it is put back', positiveNumber, 2)
   .option('--max-share <share>', 'share that may be out at once, of a service and of all', share, 0.5)
   .option('--lease <ms>', 'how long after its death the active watcher is replaced', positiveNumber, 3000)
+  .addOption(logFormatOption())
+  .addOption(jsonOption())
   .action(async (options: WatcherCommandOptions) => {
     const { runWatcher } = await import('./run-watcher.js');
     await runWatcher(options);
@@ -150,6 +181,8 @@ program
   .description('Run the ops agent: it keeps an agent running, and upgrades it on command (docs/ops.md).')
   .option('-c, --config <file>', 'configuration in YAML; without it all defaults')
   .option('--check', 'check the configuration and exit')
+  .addOption(logFormatOption())
+  .addOption(jsonOption())
   .action(async (options: OpsCommandOptions) => {
     const { runOps } = await import('./run-ops.js');
     await runOps(options);
@@ -223,6 +256,12 @@ program
     await runDemo(options);
   });
 
+program
+  .command('completion')
+  .description('Print a completion script for a shell; its first lines say where it belongs.')
+  .addArgument(new Argument('<shell>').choices(shells))
+  .action((shell: Shell) => write(completionScript(shell, program)));
+
 program.command('demo-server', { hidden: true }).action(async () => {
   const { runDemoServer } = await import('./demo/demo-server.js');
   await runDemoServer();
@@ -261,10 +300,36 @@ function collect(value: string, before: string[]): string[] {
   return [...before, value];
 }
 
+process.once('exit', () => {
+  const problem = outputProblem();
+  if (problem === undefined) return;
+  tell(`ringside: standard output cannot be written: ${errorText(problem)}`);
+  process.exitCode ||= 1 satisfies ExitCode;
+});
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof ExitError && error.message === ''))
-    process.stderr.write(`ringside: ${errorText(error)}\n`);
-  process.exitCode = error instanceof ExitError ? error.exitCode : 1;
+  const exitCode = exitCodeOf(error);
+  process.exitCode = exitCode;
+  // The parser has said already what it has to say, and an empty message means the same.
+  const isSaid = exitCode === 0 || (error instanceof Error && error.message === '');
+  if (asJson && !isSaid) printJson(problemOf(error, exitCode));
+  else if (!isSaid && !(error instanceof CommanderError)) tell(`ringside: ${errorText(error)}`);
+  // What a command that failed had begun keeps nobody waiting.
+  await flushed();
+  process.exit();
+}
+
+function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof ExitError) return error.exitCode;
+  // The parser's own code for arguments that cannot be is 1.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  return error instanceof ConfigError ? 2 : 1;
+}
+
+function problemOf(error: unknown, exitCode: ExitCode): object {
+  const text = errorText(error).replace(/^error: /, '');
+  if (!(error instanceof MeshError)) return { error: text, exitCode };
+  const { status, retryable, mayHaveRun } = error;
+  return { error: text, exitCode, status, retryable, mayHaveRun };
 }

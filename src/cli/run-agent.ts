@@ -4,6 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startAdminServer } from '../admin/admin-server.js';
 import type { AdminServer } from '../admin/admin-server.js';
 import { Agent } from '../agent/agent.js';
+import { identityOf } from '../agent/engine-view.js';
+import { Filters } from '../agent/filters.js';
 import { writeDurably } from '../base/durable-file.js';
 import { errorText } from '../base/errors.js';
 import { ConfigError } from '../config/config-error.js';
@@ -11,10 +13,12 @@ import { loadAgentConfig, parseAgentConfig } from '../config/load-config.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import { watchConfig } from '../config/watch-config.js';
 import { notifyServiceManager } from '../native/service-notice.js';
+import { BoundedLog } from '../observe/bounded-log.js';
 import { createLogger } from '../observe/logger.js';
-import type { Logger } from '../observe/logger.js';
+import type { LogFormat, Logger } from '../observe/logger.js';
 import { READY_FILE } from '../ops/run-files.js';
 import { ExitError } from './exit-error.js';
+import { flushed, print, printJson } from './output.js';
 
 /** After a takeover: the pause between two attempts to open the admin server, and how long readiness waits for it. */
 const adminAgainMs = 100;
@@ -24,17 +28,21 @@ export interface AgentCommandOptions {
   config?: string;
   check?: boolean;
   takeover?: boolean;
+  json?: boolean;
+  logFormat?: LogFormat;
   /** Of this software, as a takeover shows it to the running agent. */
   version: string;
 }
 
 export async function runAgent(options: AgentCommandOptions): Promise<void> {
   const config = readConfig(options.config);
-  if (options.check) {
-    process.stdout.write(`${options.config ?? 'the default configuration'} is valid\n`);
-    return;
-  }
-  const log = createLogger({ level: config.log.level, name: 'ringside' });
+  if (options.check) return check(config, options);
+  const log = createLogger({ level: config.log.level, name: 'ringside', format: options.logFormat });
+  const { version, commit, app, configHash } = identityOf(config);
+  log.info(
+    { version, commit, app, configHash },
+    options.takeover ? 'the agent takes over' : 'the agent starts',
+  );
   const stopped = onSignals(log);
   const agent = options.takeover
     ? await Agent.takeOver(config, log, `ringside ${options.version}`).catch((error: unknown) => {
@@ -86,6 +94,18 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   log.info('the agent has stopped');
 }
 
+/** Says whether an agent could be started with this configuration, and does nothing. */
+async function check(config: AgentConfig, { config: file, json }: AgentCommandOptions): Promise<void> {
+  await Filters.load(config.filters).catch((error: unknown) => {
+    throw new ExitError(`configuration ${file ?? ''}: filters: ${errorText(error)}`, 2);
+  });
+  if (json) printJson({ valid: true, config: file ?? null, configHash: identityOf(config).configHash });
+  else print(`${file ?? 'the default configuration'} is valid`);
+  // What a filter's module has begun would keep this process.
+  await flushed();
+  process.exit(0);
+}
+
 /**
  * Tells whoever started us that we serve: over Node's channel where there is one, so that nobody has to read the log, and in a file where one is
  * named, which is there also when the other end of the channel is gone.
@@ -114,8 +134,9 @@ async function openAdmin(
   afterTakeover: boolean,
   leaving: AbortSignal,
 ): Promise<AdminServer | undefined> {
+  const bounded = new BoundedLog(log);
   const onError = (error: Error): void =>
-    log.warn({ error: errorText(error) }, 'the admin server failed to answer');
+    bounded.write('warn', { error: errorText(error) }, 'the admin server failed to answer');
   let sayAtMs = performance.now() + adminPatienceMs;
   while (!leaving.aborted) {
     try {
@@ -169,7 +190,8 @@ function reloadOnChange(path: string, agent: Agent, log: Logger): { close(): voi
     running = running.then(async () => {
       try {
         const { live, restart } = await agent.reload(config);
-        if (live.length > 0) log.info({ fields: live }, 'the configuration was reloaded');
+        const { configHash } = identityOf(agent.config);
+        if (live.length > 0) log.info({ fields: live, configHash }, 'the configuration was reloaded');
         if (restart.length > 0)
           log.warn({ fields: restart }, 'these fields take effect after a restart only');
       } catch (error) {

@@ -1,11 +1,16 @@
-// `ringside call`: the curl of the mesh. The body goes to standard output as it came; a failed call prints its status, its text and whether
-// it may have run, and exits 1.
-import { readFileSync } from 'node:fs';
+// `ringside call`: the curl of the mesh. The body goes to standard output as it came, but escaped to a terminal, which it could command; a failed
+// call prints its status, its text and whether it may have run, and exits 1.
+import { createReadStream } from 'node:fs';
 import { MeshError, errorText } from '../base/errors.js';
+import { shownLines, shownText } from '../base/shown.js';
 import type { Client } from '../sdk/client.js';
 import { connect } from '../sdk/connect.js';
 import type { MeshOptions } from '../sdk/types.js';
 import { ExitError } from './exit-error.js';
+import { printJson, write } from './output.js';
+
+/** The SDK's own bound where nothing else is configured. */
+const maxBodyBytes = 64 * 1024 * 1024;
 
 export interface CallCommandOptions {
   body: string;
@@ -20,7 +25,7 @@ export interface CallCommandOptions {
 
 export async function runCall(service: string, method: string, options: CallCommandOptions): Promise<void> {
   const attachments = Object.fromEntries(options.attach.map(splitPair));
-  const body = readBody(options.body);
+  const body = await readBody(options.body);
   const callOptions = {
     timeoutMs: options.timeout,
     ...(options.group === undefined ? {} : { group: options.group }),
@@ -43,36 +48,47 @@ export async function runCall(service: string, method: string, options: CallComm
     const tookUs = Math.round((performance.now() - startedMs) * 1000);
     if (options.json) {
       const { attachments: answered = {} } = reply;
-      print({ status: 'OK', body: reply.body.toString('utf8'), attachments: answered, tookUs, transport });
+      const text = reply.body.toString('utf8');
+      printJson({ status: 'OK', body: text, attachments: answered, tookUs, transport });
     } else {
-      process.stdout.write(reply.body);
-      if (process.stdout.isTTY) process.stdout.write('\n');
+      write(process.stdout.isTTY ? `${shownLines(reply.body.toString('utf8'))}\n` : reply.body);
     }
   } catch (error) {
     if (!(error instanceof MeshError)) throw error;
     const { status, message, retryable, mayHaveRun } = error;
     if (!options.json) {
       const ran = mayHaveRun ? 'it may have run' : 'it has not run';
-      throw new ExitError(`${status}: ${message} (${ran})`, 1);
+      throw new ExitError(`${status}: ${shownText(message)} (${ran})`, 1);
     }
-    print({ status, message, retryable, mayHaveRun, transport: client?.transport ?? 'none' });
+    printJson({
+      ...{ error: message, exitCode: 1, status, message, retryable, mayHaveRun },
+      transport: client?.transport ?? 'none',
+    });
     throw new ExitError('', 1);
   } finally {
     await client?.close();
   }
 }
 
-function print(value: object): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
-}
-
-function readBody(body: string): Uint8Array | string {
+async function readBody(body: string): Promise<Uint8Array | string> {
   if (body !== '-' && !body.startsWith('@')) return body;
   try {
-    return readFileSync(body === '-' ? 0 : body.slice(1));
+    return await readWhole(body === '-' ? process.stdin : createReadStream(body.slice(1)));
   } catch (error) {
     throw new ExitError(`--body ${body}: ${errorText(error)}`, 2);
   }
+}
+
+/** Not as it comes from the disk: it may be a pipe, or have no end. */
+async function readWhole(from: AsyncIterable<Buffer>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of from) {
+    bytes += piece.length;
+    if (bytes > maxBodyBytes) throw new Error(`a body has at most ${maxBodyBytes} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
 }
 
 function splitPair(pair: string): [string, string] {

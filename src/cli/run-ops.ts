@@ -1,25 +1,33 @@
 // `ringside ops`: the ops agent in this process, until SIGTERM or SIGINT, which end the agent too. SIGHUP goes to the agent. Killed outright,
 // it leaves the agent running, and the next one goes on with it.
+import { buildInfo } from '../base/build-info.js';
 import { errorText } from '../base/errors.js';
 import { ConfigError } from '../config/config-error.js';
 import { createLogger } from '../observe/logger.js';
+import type { LogFormat } from '../observe/logger.js';
 import { loadOpsConfig } from '../ops/config.js';
 import type { OpsConfig } from '../ops/config.js';
 import { OpsAgent } from '../ops/ops-agent.js';
 import { ExitError } from './exit-error.js';
+import { print, printJson } from './output.js';
 
 export interface OpsCommandOptions {
   config?: string;
   check?: boolean;
+  json?: boolean;
+  logFormat?: LogFormat;
 }
 
 export async function runOps(options: OpsCommandOptions): Promise<void> {
   const config = readConfig(options.config);
   if (options.check) {
-    process.stdout.write(`${options.config ?? 'the default configuration'} is valid\n`);
+    if (options.json) printJson({ valid: true, config: options.config ?? null });
+    else print(`${options.config ?? 'the default configuration'} is valid`);
     return;
   }
-  const log = createLogger({ level: config.log.level, name: 'ringside-ops' });
+  // The agent writes to the same place.
+  if (options.logFormat !== undefined) process.env['RINGSIDE_LOG_FORMAT'] = options.logFormat;
+  const log = createLogger({ level: config.log.level, name: 'ringside-ops', format: options.logFormat });
   const ended = new Promise<NodeJS.Signals>((resolve) =>
     process.on('SIGTERM', resolve).on('SIGINT', resolve),
   );
@@ -28,7 +36,7 @@ export async function runOps(options: OpsCommandOptions): Promise<void> {
   });
   process.on('SIGHUP', (signal) => ops.signal(signal));
   log.info(
-    { socket: config.http.socket, port: ops.port, directory: config.directory },
+    { ...buildInfo(), socket: config.http.socket, port: ops.port, directory: config.directory },
     'the ops agent is ready',
   );
   if (process.connected) {

@@ -1,7 +1,7 @@
 // `ringside rollout`: brings many ops agents to a version in waves, with a table of how far each is, and a file from which it can go on.
 // Exit codes: 0 all have it, 1 too many failed or it was stopped, 2 the request cannot be.
-import Table from 'cli-table3';
 import { errorText } from '../base/errors.js';
+import { shownText } from '../base/shown.js';
 import { ConfigError } from '../config/config-error.js';
 import type { Progress } from '../ops/api.js';
 import { waveEnds } from '../policy/waves.js';
@@ -12,7 +12,9 @@ import type { RolloutOutcome } from '../rollout/rollout.js';
 import { loadTargets } from '../rollout/targets.js';
 import type { Target } from '../rollout/targets.js';
 import { ExitError } from './exit-error.js';
+import { clear, print, printJson, redraw, tell } from './output.js';
 import { describe, upgradeOf } from './run-upgrade.js';
+import { tableOf } from './table.js';
 
 export interface RolloutCommandOptions {
   targets: string;
@@ -31,7 +33,6 @@ export interface RolloutCommandOptions {
 
 const drawEveryMs = 200;
 const rowsShown = 40;
-const clearScreen = '\u001b[2J\u001b[H';
 
 export async function runRollout(options: RolloutCommandOptions): Promise<void> {
   const targets = readTargets(options.targets);
@@ -50,7 +51,7 @@ export async function runRollout(options: RolloutCommandOptions): Promise<void> 
   const stop = (): void => {
     if (stopped.signal.aborted) process.exit(1);
     stopped.abort();
-    process.stderr.write('stopping: targets under way are waited for; once more to leave at once\n');
+    tell('stopping: targets under way are waited for; once more to leave at once');
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
   const rollout = new Rollout(targets, state, {
@@ -62,11 +63,8 @@ export async function runRollout(options: RolloutCommandOptions): Promise<void> 
   const outcome = await rollout.run();
   process.off('SIGINT', stop).off('SIGTERM', stop);
   view.end();
-  if (options.json) process.stdout.write(`${JSON.stringify({ outcome, ...counts(targets, state) })}\n`);
-  else
-    process.stdout.write(
-      `${table(targets, state, new Map())}\n${conclusion(outcome, rollout.failures, state)}\n`,
-    );
+  if (options.json) printJson({ outcome, ...counts(targets, state) });
+  else print(`${table(targets, state, new Map())}\n${conclusion(outcome, rollout.failures, state)}`);
   if (outcome !== 'done') throw new ExitError('', 1);
 }
 
@@ -118,18 +116,17 @@ type Steps = ReadonlyMap<string, Progress>;
 
 /** What is under way and what failed comes first. */
 function table(targets: readonly Target[], state: RolloutState, steps: Steps): string {
-  const drawn = new Table({ head: ['target', 'state', ''], style: { head: [], border: [], compact: true } });
   const order = ['failed', 'running', 'undone', 'done', 'waiting'];
   const rows = targets
     .map(({ name }) => ({ name, ...state.of(name) }))
     .sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
-  for (const { name, state: now, detail = '' } of rows.slice(0, rowsShown)) {
+  const drawn = rows.slice(0, rowsShown).map(({ name, state: now, detail = '' }) => {
     const progress = now === 'running' ? steps.get(name) : undefined;
-    drawn.push([name, now, progress ? describe(progress) : detail]);
-  }
+    return [name, now, progress ? describe(progress) : detail];
+  });
   const more = rows.length > rowsShown ? `\nand ${rows.length - rowsShown} more` : '';
   const sums = Object.entries(counts(targets, state)).map(([name, count]) => `${count} ${name}`);
-  return `${drawn.toString()}${more}\n${sums.join(', ')}`;
+  return `${tableOf(['target', 'state', ''], drawn)}${more}\n${sums.join(', ')}`;
 }
 
 interface View {
@@ -158,12 +155,12 @@ class TableView implements View {
   }
   end(): void {
     clearTimeout(this.#timer);
-    process.stdout.write(clearScreen);
+    clear();
   }
 
   #draw(): void {
     this.#timer = undefined;
-    process.stdout.write(`${clearScreen}${this.#wave}\n${table(this.targets, this.state, this.#steps)}\n`);
+    redraw(`${this.#wave}\n${table(this.targets, this.state, this.#steps)}`);
   }
 }
 
@@ -177,10 +174,10 @@ class LineView implements View {
       : `${name}: ${state}${detail === undefined ? '' : ` (${detail})`}`;
     if (this.#last.get(name) === line) return;
     this.#last.set(name, line);
-    process.stdout.write(`${line}\n`);
+    print(shownText(line));
   }
   wave(text: string): void {
-    process.stdout.write(`${text}\n`);
+    print(text);
   }
   end(): void {
     // Everything was said.
@@ -190,10 +187,10 @@ class LineView implements View {
 /** A JSON object for each change of a target's state. */
 class JsonView implements View {
   change({ name }: Target, state: TargetState, progress?: Progress): void {
-    if (progress === undefined) process.stdout.write(`${JSON.stringify({ target: name, ...state })}\n`);
+    if (progress === undefined) printJson({ target: name, ...state });
   }
   wave(text: string): void {
-    process.stdout.write(`${JSON.stringify({ wave: text })}\n`);
+    printJson({ wave: text });
   }
   end(): void {
     // The command says the outcome.

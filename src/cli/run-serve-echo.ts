@@ -1,6 +1,7 @@
 // `ringside serve-echo`: a service to try things with. Ends gracefully on SIGTERM and SIGINT.
 import { serve } from '../sdk/connect.js';
 import type { MeshOptions } from '../sdk/types.js';
+import { print, printJson } from './output.js';
 
 export interface ServeEchoOptions {
   service: string;
@@ -29,11 +30,9 @@ export async function runServeEcho(options: ServeEchoOptions): Promise<void> {
   const way = options.listen === undefined ? { transport: server.transport } : { address: server.address };
   if (process.send) process.send({ ready: true, ...way });
   process.disconnect?.();
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify({ service, ...way })}\n`
-      : `serving ${service} ${'transport' in way ? `over ${way.transport}` : `on ${String(way.address)}`}\n`,
-  );
+  if (options.json) printJson({ service, ...way });
+  else
+    print(`serving ${service} ${'transport' in way ? `over ${way.transport}` : `on ${String(way.address)}`}`);
   await stopped;
   await server.close();
 }

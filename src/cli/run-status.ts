@@ -1,40 +1,38 @@
-// `ringside status`: what the agent's admin server knows, as tables for people or as one JSON object.
-import Table from 'cli-table3';
+// `ringside status`: what the agent's admin server knows, as tables for people or as one JSON object. Goes on over a takeover.
+import { shownText } from '../base/shown.js';
 import type {
   ClusterView,
   FlowView,
   HandoffView,
+  IdentityView,
   LimitView,
   LinkView,
   ProgramView,
   ReadyView,
   RegistryView,
 } from '../observe/agent-view.js';
-import { askAdmin } from './ask-admin.js';
+import { askAdmin, askIfKnown } from './ask-admin.js';
+import { print, printJson } from './output.js';
+import { tableOf } from './table.js';
+import type { Cell } from './table.js';
+
+/** How often everything is asked again because another process has taken over meanwhile. */
+const lookAgainTimes = 3;
 
 export async function runStatus({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
-  const ask = <T>(path: string): Promise<T> => askAdmin<T>(admin, path);
-  const [ready, links, clusters, flows, counters, limits, registry, programs, handoff] = await Promise.all([
-    ask<ReadyView>('/ready'),
-    ask<LinkView[]>('/links'),
-    ask<ClusterView[]>('/clusters'),
-    ask<FlowView[]>('/flows'),
-    ask<Record<string, number>>('/counters'),
-    ask<LimitView[]>('/limits'),
-    ask<RegistryView>('/registry'),
-    ask<ProgramView[]>('/programs'),
-    ask<HandoffView>('/handoff'),
-  ]);
+  const status = await consistentLook(admin);
   if (json) {
-    process.stdout.write(
-      `${JSON.stringify({ ready, links, clusters, flows, counters, limits, registry, programs, handoff })}\n`,
-    );
+    printJson(status);
     return;
   }
-  print(ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`);
-  print(registryLine(registry));
+  const { agent, ready, links, clusters, flows, counters, limits, registry, programs, handoff } = status;
+  print(shownText(ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`));
+  if (agent !== undefined) print(identityLine(agent));
+  print(shownText(registryLine(registry)));
   for (const { service, instances } of registry.protected) {
-    print(`  protected: ${instances} instances of ${service} serve on although the registry lost them`);
+    print(
+      `  protected: ${instances} instances of ${shownText(service)} serve on although the registry lost them`,
+    );
   }
   for (const line of handoffLine(handoff)) print(line);
   section(
@@ -92,6 +90,54 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
   );
 }
 
+/** One look at one process: where another one took over in the middle, everything is asked again. */
+async function consistentLook(admin: string) {
+  for (let again = 0; ; again++) {
+    const before = await askIfKnown<IdentityView>(admin, '/agent');
+    const looked = await lookAt(admin);
+    const after = before && (await askIfKnown<IdentityView>(admin, '/agent'));
+    if (before?.pid === after?.pid || again === lookAgainTimes)
+      return { ...(after === undefined ? {} : { agent: after }), ...looked };
+  }
+}
+
+async function lookAt(admin: string) {
+  const ask = <T>(path: string): Promise<T> => askAdmin<T>(admin, path);
+  const [ready, links, clusters, flows, counters, limits, registry, programs, handoff] = await Promise.all([
+    ask<ReadyView>('/ready'),
+    ask<LinkView[]>('/links'),
+    ask<ClusterView[]>('/clusters'),
+    ask<FlowView[]>('/flows'),
+    ask<Record<string, number>>('/counters'),
+    ask<LimitView[]>('/limits'),
+    ask<RegistryView>('/registry'),
+    ask<ProgramView[]>('/programs'),
+    ask<HandoffView>('/handoff'),
+  ]);
+  return { ready, links, clusters, flows, counters, limits, registry, programs, handoff };
+}
+
+/** Which agent this is, on one line: `status` and `top` begin with it. */
+export function identityLine({ version, commit, app, pid, uptimeMs, configHash }: IdentityView): string {
+  return [
+    `ringside ${version}${commit === null ? '' : ` (${commit})`}`,
+    ...(app === '' ? [] : [`app ${shownText(app)}`]),
+    `pid ${pid}`,
+    `up ${duration(uptimeMs)}`,
+    `config ${configHash}`,
+  ].join(', ');
+}
+
+function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const [days, hours, minutes] = [seconds / 86_400, (seconds / 3_600) % 24, (seconds / 60) % 60].map(
+    Math.floor,
+  ) as [number, number, number];
+  if (days > 0) return `${days} d ${hours} h`;
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}
+
 function registryLine(registry: RegistryView): string {
   const { kind, address, connected, problem, services, instances, registered, offline, fromDisk } = registry;
   const parts = [
@@ -114,14 +160,7 @@ function handoffLine({ done, failed, last }: HandoffView): string[] {
   return [`taken over ${done} times, ${failed} attempts failed${moved}`];
 }
 
-function section(title: string, head: string[], rows: (string | number)[][]): void {
+function section(title: string, head: string[], rows: readonly (readonly Cell[])[]): void {
   print(`\n${title}${rows.length === 0 ? ': none' : ''}`);
-  if (rows.length === 0) return;
-  const table = new Table({ head, style: { head: [], border: [], compact: true } });
-  table.push(...rows);
-  print(table.toString());
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  if (rows.length > 0) print(tableOf(head, rows));
 }

@@ -3,12 +3,14 @@
 import { resolve } from 'node:path';
 import ora from 'ora';
 import { errorText } from '../base/errors.js';
+import { shownText } from '../base/shown.js';
 import { upgradeRequest } from '../ops/api.js';
 import type { Progress } from '../ops/api.js';
 import { defaultOpsSocket } from '../ops/config.js';
 import { OpsClient } from '../ops/ops-client.js';
 import type { OpsAddress } from '../ops/ops-client.js';
 import { ExitError } from './exit-error.js';
+import { print, printJson } from './output.js';
 
 /** How long nobody may answer before the command gives up on a job. */
 const patienceMs = 60_000;
@@ -59,13 +61,13 @@ async function runJob(
     const outcome = await client.follow(
       job,
       (progress) => {
-        if (options.json) process.stdout.write(`${JSON.stringify(progress)}\n`);
+        if (options.json) printJson(progress);
         else spinner.start(describe(progress));
       },
       patienceMs,
     );
     spinner.stop();
-    if (!options.json) process.stdout.write(`${summary(outcome)}\n`);
+    if (!options.json) print(summary(outcome));
     if (outcome.step !== 'done') throw new ExitError('', outcome.step === 'failed' ? 1 : 3);
   } catch (error) {
     spinner.stop();
@@ -84,14 +86,14 @@ function addressOf({ socket, url, token }: OpsWay): OpsAddress {
   return { url, token };
 }
 
-/** One line for a step, as it goes on. */
+/** One line for a step, as it goes on; escaped. */
 export function describe({ version, step, bytes, totalBytes, detail }: Progress): string {
   const mib = (count: number): string => (count / 1024 / 1024).toFixed(1);
   const amount =
     bytes === undefined
       ? ''
       : ` ${mib(bytes)}${totalBytes === undefined ? '' : ` of ${mib(totalBytes)}`} MiB`;
-  return `${version}: ${step}${amount}${detail === undefined ? '' : ` (${detail})`}`;
+  return shownText(`${version}: ${step}${amount}${detail === undefined ? '' : ` (${detail})`}`);
 }
 
 function summary({ version, step, kind, detail, handoff }: Progress): string {
@@ -105,5 +107,5 @@ function summary({ version, step, kind, detail, handoff }: Progress): string {
       : step === 'failed'
         ? `the ${kind} to version ${version} failed, the agent that ran runs on`
         : `version ${version} was rolled back`;
-  return `${outcome}${detail === undefined ? '' : `: ${detail}`}${moved}`;
+  return `${shownText(`${outcome}${detail === undefined ? '' : `: ${detail}`}`)}${moved}`;
 }

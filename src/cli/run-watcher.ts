@@ -1,7 +1,9 @@
 // `ringside watcher`: the central health check over a Redis registry, until SIGTERM. Run two or more: one is active, the others stand by.
 import { hostname } from 'node:os';
+import { buildInfo } from '../base/build-info.js';
 import { errorText } from '../base/errors.js';
 import { createLogger } from '../observe/logger.js';
+import type { LogFormat } from '../observe/logger.js';
 import { redisAccess } from '../registry/open-registry.js';
 import { Watcher } from '../watcher/watcher.js';
 import { ExitError } from './exit-error.js';
@@ -17,11 +19,12 @@ export interface WatcherCommandOptions {
   successes: number;
   maxShare: number;
   lease: number;
+  logFormat?: LogFormat;
 }
 
 export async function runWatcher(options: WatcherCommandOptions): Promise<void> {
   const { registry, caFile, prefix, interval, timeout, failures, successes, maxShare, lease } = options;
-  const log = createLogger({ level: 'info', name: 'ringside-watcher' });
+  const log = createLogger({ level: 'info', name: 'ringside-watcher', format: options.logFormat });
   const env = (name: string): string | null => process.env[name] || null;
   let redis;
   try {
@@ -40,7 +43,7 @@ export async function runWatcher(options: WatcherCommandOptions): Promise<void> 
     ...{ leaseMs: lease, bounds: { failures, successes, maxShare } },
     log: (level, message, fields) => log[level](fields, message),
   });
-  log.info({ registry: redis.address.shown, prefix }, 'the watcher runs');
+  log.info({ ...buildInfo(), registry: redis.address.shown, prefix }, 'the watcher runs');
   await new Promise((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve));
   await watcher.close();
   log.info('the watcher has stopped');

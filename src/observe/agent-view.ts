@@ -85,6 +85,21 @@ export interface LimitView {
   max: number;
 }
 
+/** Which agent this is, and in which process and configuration it runs. */
+export interface IdentityView {
+  /** Of the package, and the commit it was built from; null where the build did not know it. */
+  version: string;
+  commit: string | null;
+  node: string;
+  /** Of this process, which takeovers replace. */
+  pid: number;
+  uptimeMs: number;
+  /** Name of the application beside it, from its configuration. */
+  app: string;
+  /** Two agents with the same configuration have the same; secrets do not count (src/config/config-hash.ts). */
+  configHash: string;
+}
+
 /** Whether this agent may get traffic, and if not, why not. */
 export interface ReadyView {
   ok: boolean;
@@ -146,6 +161,7 @@ export interface HandoffView {
 
 /** See the file's head. */
 export interface AgentView {
+  identity(): Promise<IdentityView>;
   ready(): Promise<ReadyView>;
   links(): Promise<LinkView[]>;
   clusters(): Promise<ClusterView[]>;

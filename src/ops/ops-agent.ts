@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { errorText } from '../base/errors.js';
+import { BoundedLog } from '../observe/bounded-log.js';
 import type { Logger } from '../observe/logger.js';
 import { BUILT_IN } from './api.js';
 import type { OpsStatus, UpgradeRequest, VersionView } from './api.js';
@@ -112,8 +113,9 @@ export class OpsAgent {
   }
 
   async #listen(): Promise<void> {
+    const bounded = new BoundedLog(this.log);
     const onError = (error: Error): void =>
-      this.log.error({ error: errorText(error) }, 'a request could not be answered');
+      bounded.write('error', { error: errorText(error) }, 'a request could not be answered');
     const { socket, tcp } = this.config.http;
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
     if (await answers(socket)) throw new Error(`another ops agent listens on ${socket}`);

@@ -3,11 +3,13 @@
 import { constants } from 'node:buffer';
 import { defaultAgentSocket, defaultAgentTcpPort } from '../base/default-socket.js';
 import { MeshError, errorText } from '../base/errors.js';
+import { shownJson, shownText } from '../base/shown.js';
+import { LineBound } from '../observe/line-bound.js';
 import { maxBodyBytes, maxFrameBodyBytes, maxRingBytes, minRingBytes } from '../protocol/limits.js';
 import { defaultAppName } from './hello.js';
 import type { ChannelKind } from './channel.js';
 import type { StreamLimits } from './stream-limits.js';
-import type { Log, MeshOptions } from './types.js';
+import type { Log, LogLevel, MeshOptions } from './types.js';
 
 /** A TCP address. */
 export interface HostPort {
@@ -126,9 +128,15 @@ function streamLimits(options: MeshOptions): StreamLimits {
 /** Writes to stderr: warnings always, the rest if RINGSIDE_LOG is set. */
 function defaultLog(env: NodeJS.ProcessEnv): Log {
   const everything = Boolean(env['RINGSIDE_LOG']);
+  const say = (level: LogLevel, message: string, fields: Record<string, unknown>): void => {
+    process.stderr.write(`ringside ${level}: ${shownText(message)} ${shownJson(JSON.stringify(fields))}\n`);
+  };
+  const bound = new LineBound((level, leftOut) =>
+    say('warn', `${leftOut} more lines of level ${level} were left out`, {}),
+  );
   return (level, message, fields) => {
     if (!everything && level !== 'warn' && level !== 'error') return;
-    process.stderr.write(`ringside ${level}: ${message} ${JSON.stringify(fields)}\n`);
+    if (bound.admit(level)) say(level, message, fields);
   };
 }
 

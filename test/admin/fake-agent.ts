@@ -26,6 +26,11 @@ export function flowOf(change: Partial<FlowView> & { latenciesUs?: number[] } = 
 
 export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
   return {
+    identity: () =>
+      Promise.resolve({
+        ...{ version: '1.2.3', commit: 'abcdef012345', node: 'v20.19.0', pid: 7, uptimeMs: 61_000 },
+        ...{ app: 'shop', configHash: '0123456789ab' },
+      }),
     ready: () => Promise.resolve({ ok: true, reasons: [] }),
     links: () =>
       Promise.resolve([

@@ -1,7 +1,7 @@
 // The findings of `ringside doctor` on machines described here: each condition that it warns of, and the same without it.
 import { describe, expect, it } from 'vitest';
 import { examine } from '../../src/cli/doctor/checks.js';
-import type { Finding, Machine } from '../../src/cli/doctor/checks.js';
+import type { DoctorOptions, Finding, Machine } from '../../src/cli/doctor/checks.js';
 
 const limits = (open: string): string =>
   `Max open files            ${open}              524288  files\nMax locked memory  8388608 8388608 bytes`;
@@ -12,24 +12,40 @@ const goodFiles: Record<string, string> = {
   '/sys/devices/system/cpu/cpuidle/current_governor_ro': 'haltpoll',
   '/sys/devices/system/clocksource/clocksource0/current_clocksource': 'tsc',
 };
-const socketPath = '/run/ringside/agent.sock';
+const address = '/run/ringside/agent.sock';
 
 function findings(
   change: Partial<Machine> = {},
   files: Record<string, string | undefined> = {},
+  options: Partial<DoctorOptions> = {},
 ): Map<string, Finding> {
   const all = { ...goodFiles, ...files };
   const machine: Machine = {
     ...{ platform: 'linux', kernelRelease: '6.1.0-13', processors: 4, uid: 1000 },
     read: (path) => all[path],
     stat: () => ({ mode: 0o140600, uid: 1000, isSocket: true, isDirectory: false }),
+    mayWrite: () => true,
     addonProblem: () => undefined,
     ...change,
   };
-  return new Map(examine(machine, { socketPath, links: 4096 }).map((finding) => [finding.check, finding]));
+  const whole = { address, attempt: { transport: 'shm' }, links: 4096, ...options };
+  return new Map(examine(machine, whole).map((finding) => [finding.check, finding]));
 }
 
 describe('doctor', () => {
+  it('names the directory that keeps a user out', () => {
+    const directory = { isSocket: false, isDirectory: true };
+    const found = findings({
+      stat: (path) => (path === '/' || path === '/run' ? { ...directory, mode: 0o40710, uid: 0 } : 'hidden'),
+    });
+    expect(found.get('agent socket')?.found).toBe('/run is closed, mode 710, owner 0');
+  });
+
+  it('looks for no socket of an agent at a port', () => {
+    const found = findings({ stat: () => undefined }, {}, { address: 'tcp://10.0.0.1:15100' });
+    expect(found.get('agent socket')?.severity).toBe('ok');
+  });
+
   it('finds nothing wrong with a good machine', () => {
     expect([...findings().values()].filter(({ severity }) => severity !== 'ok')).toEqual([]);
   });
@@ -60,7 +76,17 @@ describe('doctor', () => {
     ],
     ['container: memory', 'warn', findings({}, { '/sys/fs/cgroup/memory.max': String(64 * 2 ** 20) }), /MiB/],
     ['agent socket', 'warn', findings({ stat: () => undefined }), /Start one/],
-    ['agent socket', 'fail', findings({ uid: 1001 }), /allowUids/],
+    ['agent socket', 'fail', findings({ mayWrite: () => false }), /allowUids/],
+    [
+      'agent socket',
+      'fail',
+      findings({
+        stat: (path) =>
+          path === '/run' ? { mode: 0o40700, uid: 0, isSocket: false, isDirectory: true } : 'hidden',
+      }),
+      /User 1000 may not look there/,
+    ],
+    ['agent', 'fail', findings({}, {}, { attempt: { problem: 'uid 1000 is not allowed' } }), /no link/],
     [
       'clock source',
       'warn',

@@ -140,7 +140,7 @@ describe('call', () => {
 });
 
 describe('help', () => {
-  const commands = ['agent', 'call', 'serve-echo', 'status', 'top', 'doctor', 'demo'];
+  const commands = ['agent', 'call', 'serve-echo', 'status', 'top', 'doctor', 'demo', 'completion'];
   it('of the whole names every command', async () => {
     const { code, stdout } = await run(['--help']);
     expect(code).toBe(0);
@@ -219,6 +219,7 @@ describe('status', () => {
     expect(code).toBe(0);
     const status = JSON.parse(stdout) as Record<string, unknown[]>;
     expect(Object.keys(status)).toEqual([
+      'agent',
       'ready',
       'links',
       'clusters',

@@ -120,7 +120,7 @@ describe('a change while the agent runs', () => {
     await change({ log: { level: 'error' } });
     await expect.poll(async () => (await inForce())['log']?.['level'], { timeout: 10_000 }).toBe('error');
     await mesh.client('unlogged', agent);
-    await change({ log: { level: 'info' } });
+    await change({ log: { level: 'debug' } });
     await followed('log.level');
     await mesh.client('logged', agent);
     await agent.logged('the link of logged', ({ msg, app }) => msg === 'link opened' && app === 'logged');

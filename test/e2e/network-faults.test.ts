@@ -27,7 +27,7 @@ describe.skipIf(typeof made === 'string')('the network between two agents', () =
   afterAll(() => network.remove());
   beforeEach(async () => {
     mesh = new Mesh();
-    near = await mesh.agent('near', { timeouts });
+    near = await mesh.agent('near', { timeouts, log: { level: 'debug' } });
     far = await startFar(0);
     await mesh.server('neighbour', near, { service: 'at-near' });
     server = await mesh.server('server', far, { service: 'ledger' });
@@ -54,7 +54,7 @@ describe.skipIf(typeof made === 'string')('the network between two agents', () =
     const agent = await mesh.agent(
       'far',
       // Its admin server must be reached from here.
-      { timeouts, inbound: { host, port }, advertise: { host }, admin: { host } },
+      { timeouts, inbound: { host, port }, advertise: { host }, admin: { host }, log: { level: 'debug' } },
       { through: network.through },
     );
     agent.adminUrl = agent.adminUrl.replace('127.0.0.1', host);

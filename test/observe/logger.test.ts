@@ -46,7 +46,7 @@ describe('the log', () => {
     expect(lines).toHaveLength(1);
   });
 
-  it('ends nobody and holds up nobody where the disk is full', () => {
+  it('ends nobody and holds up nobody where the disk is full', { timeout: 30_000 }, () => {
     const url = (path: string) => new URL(path, import.meta.url).href;
     const script = `import { createLogger } from '${url('../../src/observe/logger.ts')}';
       import { setTimeout as pause } from 'node:timers/promises';
@@ -74,7 +74,7 @@ describe('the log', () => {
     }
   });
 
-  it('is complete on standard output when the process ends at once', () => {
+  it('is complete on standard output when the process ends at once', { timeout: 30_000 }, () => {
     const url = (path: string) => new URL(path, import.meta.url).href;
     const script = `import { createLogger } from '${url('../../src/observe/logger.ts')}';
       const logger = createLogger({ level: 'info', name: 'x' });
@@ -91,5 +91,37 @@ describe('the log', () => {
         .split('\n')
         .map((line) => (JSON.parse(line) as { i: number }).i),
     ).toEqual(Array.from({ length: 500 }, (_, i) => i));
+  });
+});
+
+describe('lines of the log', () => {
+  const hostile = 'shop\u001b[31m\u202e\u009b\nready';
+
+  it('name their level', () => {
+    const { logger, entries } = capture('trace');
+    for (const level of ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const) logger[level]('x');
+    expect(entries().map(({ level }) => level)).toEqual(['trace', 'debug', 'info', 'warn', 'error', 'fatal']);
+  });
+
+  it('mean the same as before but hold nothing that a terminal obeys', () => {
+    const { logger, lines, entries } = capture();
+    logger.info({ app: hostile, [hostile]: [hostile] }, hostile);
+    expect(lines[0]).toMatch(/^[\u0020-\u007e]*\n$/);
+    expect(entries()[0]).toMatchObject({ app: hostile, msg: hostile, [hostile]: [hostile] });
+  });
+
+  it('are text for people where that is asked for', () => {
+    const lines: string[] = [];
+    const logger = createLogger({
+      ...{ level: 'info', name: 'ringside', format: 'pretty' as const },
+      destination: { write: (line) => void lines.push(line) },
+    });
+    logger.warn({ app: hostile, link: 7, token: 'hunter2', at: 'two words', none: null }, 'link opened');
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(
+      /^\d{4}-\d\d-\d\dT[\d:.]+Z WARN {2}ringside: link opened {2}app="shop\\u001b\[31m\\u202e\\u009b\\nready" link=7 token=\(redacted\) at="two words" none=null\n$/,
+    );
+    logger.info('alone');
+    expect(lines[1]).toMatch(/Z INFO {2}ringside: alone\n$/);
   });
 });

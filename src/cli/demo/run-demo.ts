@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url';
 import Table from 'cli-table3';
 import ora from 'ora';
 import { stringify } from 'yaml';
+import { shownText } from '../../base/shown.js';
 import { ExitError } from '../exit-error.js';
+import { print, printJson, tell } from '../output.js';
 import { demoPaths } from './messages.js';
 import type { DemoAgent, DemoPath, RoundResult, ServeAnswer } from './messages.js';
 import { OwnedProcess } from './owned-process.js';
@@ -42,7 +44,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   try {
     const rounds = await measure(options, directory, children, interrupted.signal, (text) => {
       progress.text = text;
-      if (!progress.isSpinning || !process.stderr.isTTY) process.stderr.write(`${text}\n`);
+      if (!progress.isSpinning || !process.stderr.isTTY) tell(text);
     });
     progress.stop();
     report(options, rounds);
@@ -119,14 +121,14 @@ function agentConfig(app: string, socketPath: string, registryDirectory: string)
 function report(options: DemoOptions, rounds: readonly RoundResult[][]): void {
   const paths = summarize(rounds);
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ paths })}\n`);
+    printJson({ paths });
   } else {
-    process.stdout.write(`${table(paths)}\n${summary(options, paths)}`);
+    print(`${table(paths)}\n${summary(options, paths)}`);
   }
   const failed = rounds.flat().filter((result) => result.errors > 0);
   if (failed.length > 0) {
     const { path, firstError = '' } = failed[0] as RoundResult;
-    throw new ExitError(`calls failed, the first on path ${path}: ${firstError}`, 1);
+    throw new ExitError(`calls failed, the first on path ${path}: ${shownText(firstError)}`, 1);
   }
 }
 
@@ -158,6 +160,6 @@ function summary({ rate, body }: DemoOptions, { shm, tcp }: Record<DemoPath, Pat
   const share = Math.round((100 * shm.addedP50Us) / tcp.addedP50Us);
   return (
     `${rate} calls per second of ${body} bytes each way, rounds interleaved. p50, p90 and mean from the actual send, p99 from the intended one.\n` +
-    `Over shared memory both agents together add ${shm.addedP50Us} µs (p50), ${share}% of what they add over TCP.\n`
+    `Over shared memory both agents together add ${shm.addedP50Us} µs (p50), ${share}% of what they add over TCP.`
   );
 }

@@ -1,5 +1,6 @@
 // What `ringside doctor` looks at, one function per finding. Everything they want to know about the machine comes through `Machine`, so that
 // tests describe machines that are not at hand. A check never throws: what cannot be read is a finding of its own.
+import { dirname } from 'node:path';
 
 /** How a finding is to be taken: `warn` works but costs, `fail` does not work. */
 export type Severity = 'ok' | 'warn' | 'fail';
@@ -21,24 +22,41 @@ export interface Machine {
   readonly uid: number;
   /** Content of a small file, trimmed; undefined if it cannot be read. */
   read(path: string): string | undefined;
-  /** Facts about a path; undefined if it does not exist. */
-  stat(path: string): { mode: number; uid: number; isSocket: boolean; isDirectory: boolean } | undefined;
+  /** Facts about a path; undefined if it does not exist, `hidden` if this user may not look. */
+  stat(path: string): PathFacts | 'hidden' | undefined;
+  /** Whether this user may connect to the socket there, as far as its file says. */
+  mayWrite(path: string): boolean;
   /** Undefined if the addon loads, else why not. */
   addonProblem(): string | undefined;
 }
 
-type Check = (machine: Machine, options: DoctorOptions) => Finding;
+export interface PathFacts {
+  mode: number;
+  uid: number;
+  isSocket: boolean;
+  isDirectory: boolean;
+}
+
+type Check = (machine: Machine, options: DoctorOptions) => Finding | undefined;
 
 /** What the checks need to know about the agent that is meant. */
 export interface DoctorOptions {
-  socketPath: string;
+  /** Its unix socket, or `tcp://host:port`. */
+  address: string;
+  /** How an attempt to open a link to it ended; it is made where something listens. */
+  attempt: Attempt | undefined;
   /** `limits.links` of its configuration. */
   links: number;
 }
 
+/** The transport that an application of this user gets, or why it gets none. */
+export type Attempt = { transport: string } | { problem: string };
+
 /** All findings, in the order in which they matter. */
 export function examine(machine: Machine, options: DoctorOptions): Finding[] {
-  return checks.map((check) => check(machine, options));
+  return checks
+    .map((check) => check(machine, options))
+    .filter((finding): finding is Finding => finding !== undefined);
 }
 
 const platform: Check = ({ platform, kernelRelease }) => {
@@ -145,13 +163,21 @@ const containerMemory: Check = (machine) => {
   };
 };
 
-const socket: Check = (machine, { socketPath }) => {
+const socket: Check = (machine, { address }) => {
   const check = 'agent socket';
-  const directory = socketPath.slice(0, socketPath.lastIndexOf('/')) || '/';
-  const facts = machine.stat(socketPath);
+  if (isTcp(address))
+    return { check, severity: 'ok', found: `none is looked for: the agent is at ${address}` };
+  const facts = machine.stat(address);
+  const directory = dirname(address);
+  if (facts === 'hidden') {
+    return {
+      ...{ check, severity: 'fail', found: closedDirectory(machine, directory) },
+      advice: `User ${machine.uid} may not look there. Whoever runs that agent opens it: socket.path in a directory that others may enter, socket.group and socket.mode, and this user in socket.allowUids.`,
+    };
+  }
   if (facts === undefined) {
     const above = machine.stat(directory);
-    const found = above === undefined ? `${directory} does not exist` : `${socketPath} does not exist`;
+    const found = above === undefined ? `${directory} does not exist` : `${address} does not exist`;
     return {
       check,
       severity: 'warn',
@@ -159,23 +185,52 @@ const socket: Check = (machine, { socketPath }) => {
       advice: 'No agent runs there. Start one, or name its socket with --agent.',
     };
   }
-  const mode = (facts.mode & 0o777).toString(8);
   if (!facts.isSocket) {
     return {
       check,
       severity: 'fail',
-      found: `${socketPath} is no socket`,
+      found: `${address} is no socket`,
       advice: 'Remove it; the agent will not.',
     };
   }
-  const mayWrite = machine.uid === 0 || (facts.uid === machine.uid ? facts.mode & 0o200 : facts.mode & 0o022);
-  const found = `${socketPath}, mode ${mode}, owner ${facts.uid}`;
-  if (mayWrite) return { check, severity: 'ok', found };
+  const found = `${address}, ${modeAndOwner(facts)}`;
+  if (machine.mayWrite(address)) return { check, severity: 'ok', found };
   return {
     ...{ check, severity: 'fail', found },
     advice: `User ${machine.uid} may not connect: set socket.group and socket.mode, and add the user to socket.allowUids.`,
   };
 };
+
+/** Whether an application of this user would get a link, and which. */
+const agent: Check = (_machine, { address, attempt }) => {
+  const check = 'agent';
+  if (attempt === undefined) return undefined; // the socket has its own finding then
+  if ('transport' in attempt) return { check, severity: 'ok', found: `answers over ${attempt.transport}` };
+  return {
+    ...{ check, severity: 'fail', found: attempt.problem },
+    advice: `An application of this user gets no link to ${address}.`,
+  };
+};
+
+/** Whether an address is not a unix socket's. */
+export function isTcp(address: string): boolean {
+  return address.startsWith('tcp://');
+}
+
+/** The directory, at or above `path`, that this user may not enter. */
+function closedDirectory(machine: Machine, path: string): string {
+  let closed = path;
+  let facts = machine.stat(closed);
+  while (facts === 'hidden' && closed !== dirname(closed)) {
+    closed = dirname(closed);
+    facts = machine.stat(closed);
+  }
+  return `${closed} is closed${facts === undefined || facts === 'hidden' ? '' : `, ${modeAndOwner(facts)}`}`;
+}
+
+function modeAndOwner({ mode, uid }: PathFacts): string {
+  return `mode ${(mode & 0o777).toString(8)}, owner ${uid}`;
+}
 
 const clock: Check = (machine) => {
   const check = 'clock source';
@@ -191,7 +246,7 @@ const clock: Check = (machine) => {
 };
 
 const checks: readonly Check[] = [
-  ...[platform, addon, socket, openFiles, lockedMemory, processors, idleProcessors],
+  ...[platform, addon, socket, agent, openFiles, lockedMemory, processors, idleProcessors],
   ...[containerCpu, containerMemory, clock],
 ];
 

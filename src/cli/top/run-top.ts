@@ -1,8 +1,14 @@
-// `ringside top`: a table of a running agent's services and links that is drawn anew every second.
+// `ringside top`: a table of a running agent's services and links that is drawn anew every second. Once it has seen an agent it goes on until it is
+// told to end: over a takeover, and while no agent answers.
+import { isatty } from 'node:tty';
 import { setTimeout as pause } from 'node:timers/promises';
-import Table from 'cli-table3';
-import type { FlowView, LimitView, LinkView, ReadyView } from '../../observe/agent-view.js';
-import { askAdmin } from '../ask-admin.js';
+import { errorText } from '../../base/errors.js';
+import { shownText } from '../../base/shown.js';
+import type { FlowView, IdentityView, LimitView, LinkView, ReadyView } from '../../observe/agent-view.js';
+import { askAdmin, askIfKnown } from '../ask-admin.js';
+import { outputEnded, print, printJson, redraw } from '../output.js';
+import { identityLine } from '../run-status.js';
+import { tableOf } from '../table.js';
 import { linkRows, serviceRows } from './rates.js';
 import type { Look } from './rates.js';
 
@@ -13,90 +19,109 @@ export interface TopOptions {
   json?: boolean;
 }
 
-const clearScreen = '\u001b[2J\u001b[H';
 const rowsShown = 20;
 
 export async function runTop(options: TopOptions): Promise<void> {
-  const ended = new AbortController();
-  const end = (): void => ended.abort();
+  const asked = new AbortController();
+  const end = (): void => asked.abort();
   process.once('SIGINT', end);
   process.once('SIGTERM', end);
-  onKeyQ(end);
+  const restoreKeys = onKeyQ(end);
+  const ended = AbortSignal.any([asked.signal, outputEnded]);
   const live = process.stdout.isTTY && !options.once && !options.json;
-  let before = await lookAt(options.admin);
   try {
+    let before = await lookAt(options.admin, ended);
     do {
-      await pause(options.interval * 1000, undefined, { signal: ended.signal });
-      const after = await lookAt(options.admin);
-      const [ready, limits] = await Promise.all([
-        askAdmin<ReadyView>(options.admin, '/ready'),
-        askAdmin<LimitView[]>(options.admin, '/limits'),
-      ]);
-      if (options.json) {
-        const services = serviceRows(before, after);
-        process.stdout.write(
-          `${JSON.stringify({ ready, services, links: linkRows(before, after), limits })}\n`,
-        );
-      } else {
-        process.stdout.write((live ? clearScreen : '') + draw(options.admin, ready, limits, before, after));
+      await pause(options.interval * 1000, undefined, { signal: ended });
+      try {
+        const after = await lookAt(options.admin, ended);
+        show(options, live, before, after);
+        before = after;
+      } catch (error) {
+        if (options.once || !(live || options.json)) throw error;
+        if (!ended.aborted) showAway(live, error);
       }
-      before = after;
-    } while ((live || options.json) && !options.once && !ended.signal.aborted);
+    } while ((live || options.json) && !options.once && !ended.aborted);
   } catch (error) {
-    if (!ended.signal.aborted) throw error;
+    if (!ended.aborted) throw error;
   } finally {
-    if (process.stdin.isTTY) process.stdin.setRawMode(false);
-    process.stdin.unref();
+    restoreKeys();
   }
 }
 
-async function lookAt(admin: string): Promise<Look> {
-  const [links, flows] = await Promise.all([
-    askAdmin<LinkView[]>(admin, '/links'),
-    askAdmin<FlowView[]>(admin, '/flows'),
-  ]);
-  return { atMs: performance.now(), links, flows };
+interface WholeLook extends Look {
+  agent: IdentityView | undefined;
+  ready: ReadyView;
+  limits: LimitView[];
 }
 
-function draw(admin: string, ready: ReadyView, limits: LimitView[], before: Look, after: Look): string {
+async function lookAt(admin: string, ended: AbortSignal): Promise<WholeLook> {
+  const [agent, links, flows, ready, limits] = await Promise.all([
+    askIfKnown<IdentityView>(admin, '/agent', ended),
+    askAdmin<LinkView[]>(admin, '/links', ended),
+    askAdmin<FlowView[]>(admin, '/flows', ended),
+    askAdmin<ReadyView>(admin, '/ready', ended),
+    askAdmin<LimitView[]>(admin, '/limits', ended),
+  ]);
+  return { atMs: performance.now(), agent, links, flows, ready, limits };
+}
+
+function show({ admin, json }: TopOptions, live: boolean, before: WholeLook, after: WholeLook): void {
+  const { agent, ready, limits } = after;
+  if (json) {
+    const rows = { services: serviceRows(before, after), links: linkRows(before, after) };
+    printJson({ ...(agent === undefined ? {} : { agent }), ready, ...rows, limits });
+    return;
+  }
+  (live ? redraw : print)(draw(admin, before, after));
+}
+
+/** In JSON the reader learns of each look that failed. */
+function showAway(live: boolean, error: unknown): void {
+  if (live) redraw(`${shownText(errorText(error))}\nlooking for it again`);
+  else printJson({ error: errorText(error) });
+}
+
+function draw(admin: string, before: WholeLook, after: WholeLook): string {
+  const { agent, ready, limits } = after;
   const state = ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`;
   const full = limits
     .filter(({ used, max }) => used * 2 > max)
     .map(({ name, used, max }) => `${name} ${used}/${max}`);
-  const services = new Table({
-    head: ['direction', 'service', 'req/s', 'failed/s', 'p50 µs', 'p99 µs'],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const row of serviceRows(before, after).slice(0, rowsShown)) {
-    const { direction, service, requestsPerSecond, failedPerSecond, p50Us, p99Us } = row;
-    services.push([
+  const services = serviceRows(before, after)
+    .slice(0, rowsShown)
+    .map(({ direction, service, requestsPerSecond, failedPerSecond, p50Us, p99Us }) => [
       direction,
       service,
       ...[requestsPerSecond, failedPerSecond, p50Us, p99Us].map(Math.round),
     ]);
-  }
-  const links = new Table({
-    head: ['link', 'kind', 'role', 'app', 'peer', 'req/s', 'KiB/s', 'pending', 'queued B'],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const row of linkRows(before, after).slice(0, rowsShown)) {
-    const { id, kind, role, app, peer, requestsPerSecond, bytesPerSecond, pending, outboundBytes } = row;
-    const figures = [
-      Math.round(requestsPerSecond),
-      Math.round(bytesPerSecond / 1024),
-      pending,
-      outboundBytes,
-    ];
-    links.push([id, kind, role, app, peer, ...figures]);
-  }
-  const busy = full.length === 0 ? '' : `over half full: ${full.join(', ')}\n`;
-  return `${admin}: ${state}\n${busy}${services.toString()}\n${links.toString()}\n`;
+  const links = linkRows(before, after)
+    .slice(0, rowsShown)
+    .map(({ id, kind, role, app, peer, requestsPerSecond, bytesPerSecond, pending, outboundBytes }) => [
+      ...[id, kind, role, app, peer, Math.round(requestsPerSecond), Math.round(bytesPerSecond / 1024)],
+      ...[pending, outboundBytes],
+    ]);
+  return [
+    shownText(`${admin}: ${state}`),
+    ...(agent === undefined ? [] : [identityLine(agent)]),
+    ...(full.length === 0 ? [] : [shownText(`over half full: ${full.join(', ')}`)]),
+    '',
+    tableOf(['direction', 'service', 'req/s', 'failed/s', 'p50 µs', 'p99 µs'], services),
+    '',
+    tableOf(['link', 'kind', 'role', 'app', 'peer', 'req/s', 'KiB/s', 'pending', 'queued B'], links),
+  ].join('\n');
 }
 
-function onKeyQ(end: () => void): void {
-  if (!process.stdin.isTTY) return;
-  process.stdin.setRawMode(true);
-  process.stdin.on('data', (key: Buffer) => {
+/** Standard input may be closed, absent or a file: only a terminal has keys. Returns what puts it back as it was. */
+function onKeyQ(end: () => void): () => void {
+  if (!isatty(0)) return () => undefined;
+  const { stdin } = process;
+  stdin.setRawMode(true);
+  stdin.on('data', (key: Buffer) => {
     if (key.toString() === 'q' || key[0] === 3) end();
   });
+  return () => {
+    stdin.setRawMode(false);
+    stdin.pause();
+  };
 }
