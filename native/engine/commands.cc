@@ -140,8 +140,12 @@ std::optional<Command> read_command(uint8_t type, ByteReader* in) {
     }
     case CommandType::kReadStats:
       return ReadStats{in->u32()};
-    case CommandType::kAwaitIdle:
-      return AwaitIdle{in->u32()};
+    case CommandType::kAwaitIdle: {
+      AwaitIdle command;
+      command.id = in->u32();
+      command.apps_gone = in->u8() != 0;
+      return command;
+    }
     case CommandType::kCloseListener:
       return CloseListener{in->u32()};
     case CommandType::kSetTimeouts: {

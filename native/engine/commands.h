@@ -60,7 +60,8 @@ struct CloseLink {
   Handle link;
   std::string reason;
 };
-/// Asks peers (and, with `apps`, the agent's own apps) to send no new requests for `service`, or at all when it is empty.
+/// Asks peers to send no new requests for `service`, or at all when it is empty. With `apps` it is also for the agent's own apps; all services without
+/// `apps` leaves out what they call of each other, so the link of this agent to itself.
 struct GoAway {
   uint32_t id = 0;
   bool apps = false;
@@ -70,9 +71,10 @@ struct GoAway {
 struct ReadStats {
   uint32_t id = 0;
 };
-/// Reports once when no request is pending or parked.
+/// Reports once when no request is pending or parked; with `apps_gone` only when no app is linked any more, either.
 struct AwaitIdle {
   uint32_t id = 0;
+  bool apps_gone = false;
 };
 struct CloseListener {
   uint32_t id = 0;

@@ -148,7 +148,7 @@ void Engine::on_command(CloseLink& command) {
 }
 
 void Engine::on_command(ReadStats& command) { report_stats(command.id); }
-void Engine::on_command(AwaitIdle& command) { idle_questions_.push_back(command.id); }
+void Engine::on_command(AwaitIdle& command) { idle_questions_.push_back(command); }
 
 /// For requests that come from now on.
 void Engine::on_command(SetTimeouts& command) {

@@ -283,6 +283,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void on_go_away_ack(Link* link, const Frame& frame);
   void go_away_settled(uint32_t round);
   void turn_away(const Link& gone);
+  std::vector<std::string> ends_of_upstream_links() const;
 
   // report.cc
   void report_upcall(Handle token, UpcallKind kind, Direction direction, const Link& link, const Frame& frame);
@@ -351,7 +352,7 @@ class Engine final : public FrameSink, public InstanceHooks {
     std::string reason;
   };
   std::vector<Departure> down_unreported_;
-  std::vector<uint32_t> idle_questions_;
+  std::vector<AwaitIdle> idle_questions_;
   std::array<Parting, 64> partings_;  // more at a time are closed at once
   bool listeners_paused_ = false;
   int64_t listeners_resume_ns_ = 0;

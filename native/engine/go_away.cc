@@ -9,6 +9,7 @@
 #include "native/codec/mesh_header.h"
 #include "native/codec/mesh_patch.h"
 #include "native/engine/engine.h"
+#include "native/link/socket.h"
 
 namespace ringside {
 
@@ -27,7 +28,22 @@ std::optional<std::string> go_away_header(std::string_view service) {
   if (!length) return std::nullopt;
   return std::string(reinterpret_cast<const char*>(bytes), length.value());
 }
+
+/// Both ends of a connection over TCP: who opened it, and where it leads.
+std::string ends_of(const std::string& from, const std::string& to) { return from + ">" + to; }
 }  // namespace
+
+/// Both ends of each connection that this agent opened, to another or to itself; sorted.
+std::vector<std::string> Engine::ends_of_upstream_links() const {
+  std::vector<std::string> ends;
+  for (const LinkSlot& entry : links_) {
+    const Link* const link = entry.link.get();
+    if (link == nullptr || link->role != LinkRole::kUpstream || link->protocol != LinkProtocol::kMesh) continue;
+    ends.push_back(ends_of(own_address(link->socket_fd()), peer_address(link->socket_fd())));
+  }
+  std::sort(ends.begin(), ends.end());
+  return ends;
+}
 
 void Engine::on_command(GoAway& command) {
   uint32_t slot = 0;
@@ -47,10 +63,13 @@ void Engine::on_command(GoAway& command) {
   round.waiting = round.asked = 0;
   const uint64_t ack_id = (uint64_t{command.id} << 8) | slot;
   const std::optional<std::string> header = go_away_header(command.service);
+  const bool spares_itself = command.service.empty() && !command.apps;
+  const std::vector<std::string> opened = spares_itself ? ends_of_upstream_links() : std::vector<std::string>{};
   for (LinkSlot& entry : links_) {
     Link* link = entry.link.get();
     if (!header || link == nullptr || link->closing_soon || link->state != LinkState::kOpen) continue;
     if (link->role != LinkRole::kPeer && !(command.apps && link->role == LinkRole::kApp)) continue;
+    if (!opened.empty() && std::binary_search(opened.begin(), opened.end(), ends_of(link->peer, own_address(link->socket_fd())))) continue;
     if (link->protocol == LinkProtocol::kLegacy) {
       // It has no word for this and acknowledges nothing: when all of the agent goes, its connection ends between two requests.
       if (command.service.empty()) append_control(link, {.type = FrameType::kGoAway});

@@ -101,14 +101,18 @@ void Engine::report_record(const Pending& pending, Code code, std::string_view t
 void Engine::report_idle_if_asked() {
   if (idle_questions_.empty() || pending_.size() > 0 || parked_.size() > 0) return;
   // The last replies count as under way until they have left.
+  bool apps_gone = true;
   for (const LinkSlot& slot : links_) {
     const Link* link = slot.link.get();
-    if (link != nullptr && link->state == LinkState::kOpen && !link->closing_soon && link->outbound_bytes() > 0) return;
+    if (link == nullptr || link->state != LinkState::kOpen || link->closing_soon) continue;
+    if (link->outbound_bytes() > 0) return;
+    if (link->role == LinkRole::kApp) apps_gone = false;
   }
-  for (const uint32_t id : idle_questions_) {
-    events_.add(EventType::kIdle, [&](ByteWriter& out) { out.u32(id); });
-  }
-  idle_questions_.clear();
+  std::erase_if(idle_questions_, [&](const AwaitIdle& question) {
+    if (question.apps_gone && !apps_gone) return false;
+    events_.add(EventType::kIdle, [&](ByteWriter& out) { out.u32(question.id); });
+    return true;
+  });
 }
 
 void Engine::publish_events() {

@@ -179,4 +179,11 @@ std::string peer_address(int fd) {
   return format_address(peer);
 }
 
+std::string own_address(int fd) {
+  SocketAddress own;
+  own.bytes = sizeof own.storage;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&own.storage), &own.bytes) != 0) return "unknown";
+  return format_address(own);
+}
+
 }  // namespace ringside

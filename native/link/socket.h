@@ -44,5 +44,7 @@ int connect_error(int fd);
 /// TCP_NODELAY and a bound on how long unacknowledged bytes may stay so.
 void tune_tcp(int fd, uint32_t user_timeout_ms);
 std::string peer_address(int fd);
+/// Where this end of a TCP connection is bound.
+std::string own_address(int fd);
 
 }  // namespace ringside

@@ -1,5 +1,6 @@
 // The agent: engine, registry, listeners and policy put together, from start to drain. Called by the command line. What must
 // stay true: nothing is published before it can be reached, and a drain ends nothing that was accepted.
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AgentView, HandoffView, ReadyView } from '../observe/agent-view.js';
 import { errorText } from '../base/errors.js';
@@ -148,28 +149,46 @@ export class Agent {
   }
 
   /**
-   * Goes away without losing a request: out of the registry, go-away to peers and apps, then waits until nothing is in
-   * flight, at most `timeouts.drainMs`.
+   * Goes away without losing a request. What others ask of its apps ends first: out of the registry, go-away to the other agents. What
+   * its apps ask goes on, since they may need it to answer what they have accepted, until each has closed its links or
+   * `timeouts.drainMs` is over; then they are asked to stop, too, and what is under way has at most two seconds more.
    */
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    const drainMs = this.#config.timeouts.drainMs;
+    const { drainMs } = this.#config.timeouts;
+    const lastMs = Math.min(goAwayTimeoutMs, drainMs);
+    const over = pause(drainMs, false as const, { ref: false });
     this.engine.commands.refuseHandoff('this agent is draining');
     this.#listeners.closeForApps();
-    await this.#deciders.programs.stop();
-    await this.#fallback?.close();
-    await this.#deciders.inbound.deregisterAll().catch((error: unknown) => {
-      this.log.warn({ error: errorText(error) }, 'could not take everything out of the registry');
-    });
-    await this.#deciders.legacyDirectory.close();
-    const { missed } = await this.engine.goAway('', Math.min(goAwayTimeoutMs, drainMs), true);
+    const { inbound, outbound, programs } = this.#deciders;
+    outbound.keep(inbound.instances());
+    await Promise.race([Promise.all([programs.stop(), this.#leaveRegistry()]), over]);
+    const { missed } = await this.engine.goAway('', lastMs);
     if (missed > 0) this.log.warn({ missed }, 'some peers did not acknowledge the go-away');
-    const finished = await Promise.race([
-      this.engine.idle().then(() => true),
-      new Promise<boolean>((resolve) => setTimeout(resolve, drainMs, false).unref()),
-    ]);
-    if (!finished) this.log.warn({ drainMs }, 'requests were still running at the end of timeouts.drainMs');
+    this.log.info(
+      { drainMs },
+      'no new requests come from other agents; applications may go on until they close or timeouts.drainMs is over',
+    );
+    if (await Promise.race([this.engine.idle(true).then(() => true), over])) return;
+    const end = pause(lastMs, false as const, { ref: false });
+    this.log.info('timeouts.drainMs is over: applications that are still linked are asked to stop');
+    await this.engine.goAway('', lastMs, true);
+    if (await Promise.race([this.engine.idle().then(() => true), end])) return;
+    this.log.warn({ drainMs }, 'requests were still running at the end of timeouts.drainMs');
+  }
+
+  /** Takes out of the registry what others could find of this agent; where that cannot be told now, leases end by themselves. */
+  async #leaveRegistry(): Promise<void> {
+    const { inbound, legacyDirectory } = this.#deciders;
+    const leaving = [
+      this.#fallback?.close() ?? Promise.resolve(),
+      ...[inbound.deregisterAll(), legacyDirectory.close()],
+    ];
+    for (const outcome of await Promise.allSettled(leaving)) {
+      if (outcome.status === 'rejected')
+        this.log.warn({ error: errorText(outcome.reason) }, 'could not take everything out of the registry');
+    }
   }
 
   /** After `handedOver`: leaves without a word to the registry, whose leases are another process's now. */

@@ -63,6 +63,7 @@ export class Inbound {
   /** Publications of the process before this one, until their leases are kept here. */
   readonly #adopted = new Map<Publication, Instance>();
   readonly #turningAway = new Set<string>();
+  #leaving = false;
   readonly #turnAways = new TokenBucket(turnAwaysPerSecond, turnAwaysPerSecond, performance.now());
 
   readonly #refusals = new TokenBucket(refusalsLoggedPerSecond, refusalsLoggedPerSecond, performance.now());
@@ -94,6 +95,7 @@ export class Inbound {
    * @throws MeshError
    */
   async publish(server: Server, offer: Offer): Promise<string> {
+    if (this.#leaving) throw draining();
     const earlier = this.#find(server, offer);
     if (earlier === undefined && this.#publications.size >= this.maxPublications) {
       throw new MeshError(
@@ -128,7 +130,11 @@ export class Inbound {
         this.onTrouble(`could not put ${offer.service} into the registry`, error);
       throw error;
     }
-    if (publication.ended) await publication.registration.deregister(); // its link went meanwhile
+    if (publication.ended || this.#leaving) await publication.registration.deregister(); // its link went meanwhile, or all of us goes
+    if (this.#leaving) {
+      this.#forget(publication);
+      throw draining();
+    }
     if (earlier !== undefined) {
       await earlier.registration?.deregister();
       this.#forget(earlier);
@@ -234,16 +240,22 @@ export class Inbound {
   async #keep(publication: Publication, instance: Instance): Promise<void> {
     try {
       publication.registration = await this.registry.register(instance);
-      if (publication.ended) await publication.registration.deregister();
+      if (publication.ended || this.#leaving) await publication.registration.deregister();
     } catch (error) {
-      if (publication.ended) return;
+      if (publication.ended || this.#leaving) return;
       this.onTrouble(`could not renew the lease of ${publication.service}; it is tried again`, error);
       setTimeout(() => void this.#keep(publication, instance), keepAgainMs).unref();
     }
   }
 
-  /** Takes everything out of the registry; requests that still come are served. */
+  /** What stands in the registry for this agent's apps and programs now. */
+  instances(): Instance[] {
+    return [...this.#publications].flatMap(({ registration }) => registration?.instance ?? []);
+  }
+
+  /** Takes everything out of the registry, and lets nothing in any more; requests that still come are served. */
   async deregisterAll(): Promise<void> {
+    this.#leaving = true;
     const registrations = [...this.#publications].flatMap(({ registration }) => registration ?? []);
     await Promise.all(registrations.map((registration) => registration.deregister()));
   }
@@ -294,6 +306,12 @@ export class Inbound {
     // So the engine knows whether anybody is left when one of them is suddenly gone.
     if (candidates.length > 0) this.routes.ensureWhole(service);
   }
+}
+
+function draining(): MeshError {
+  return new MeshError('UNAVAILABLE', 'this agent is draining and publishes nothing any more', {
+    mayHaveRun: false,
+  });
 }
 
 function serverOf({

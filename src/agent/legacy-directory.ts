@@ -43,6 +43,7 @@ export class LegacyDirectory {
   /** Closed while a handoff is under way. */
   readonly #changes = new Gate();
   #pausedAtMs: number | undefined;
+  #closed = false;
   /** Of the process before this one, until confirm(). */
   #adopted: readonly RegistrationState[] = [];
 
@@ -110,8 +111,9 @@ export class LegacyDirectory {
     this.#changes.open();
   }
 
-  /** Takes everything that was registered here out of the registry. */
+  /** Takes everything that was registered here out of the registry, and registers nothing any more. */
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#registered.keys()].map((id) => this.#remove(id)));
   }
 
@@ -178,6 +180,8 @@ export class LegacyDirectory {
 
   async #register(body: Buffer): Promise<boolean> {
     const instance = instanceOf(body);
+    if (this.#closed)
+      throw new MeshError('UNAVAILABLE', 'this agent is draining and registers nothing any more');
     const known = this.#registered.get(instance.id);
     if (known !== undefined) {
       this.#setEnd(known, renewedWithinMs);

@@ -17,6 +17,8 @@ export class Outbound {
   /** Services whose first list has not come yet, with those who wait for it. */
   readonly #awaited = new Map<string, { promise: Promise<void>; resolve: () => void }>();
 
+  #kept: readonly Instance[] = [];
+
   constructor(
     private readonly routes: ServiceRoutes,
     private readonly registry: Registry,
@@ -38,6 +40,14 @@ export class Outbound {
    */
   firstList(service: string): Promise<void> | undefined {
     return this.#awaited.get(service)?.promise;
+  }
+
+  /**
+   * Goes on knowing these instances whatever the registry says from now on: those of this agent, which leaves the registry
+   * before the last of its applications has ended. One whose application ends meanwhile refuses by itself.
+   */
+  keep(instances: readonly Instance[]): void {
+    this.#kept = instances;
   }
 
   /** Goes on with the services of another process; a registry that cannot be read leaves its candidates in force. */
@@ -72,7 +82,10 @@ export class Outbound {
 
   #listen(service: string): void {
     const end = this.registry.watch(service, undefined, (instances) => {
-      this.routes.setCandidates(service, candidatesOf(instances));
+      const kept = this.#kept.filter(
+        (one) => one.service === service && !instances.some(({ id }) => id === one.id),
+      );
+      this.routes.setCandidates(service, candidatesOf([...instances, ...kept]));
       this.#awaited.get(service)?.resolve();
     });
     this.#watches.set(service, end);

@@ -213,7 +213,8 @@ const timeouts = z.strictObject({
   }),
   connectMs: durationMs(1, 60_000, 1_000, { means: 'How long connecting to another agent may take.' }),
   drainMs: durationMs(0, 600_000, 10_000, {
-    means: 'How long the agent waits for running requests when it stops.',
+    means:
+      'How long an agent that stops goes on for its applications, until they have closed their links. Requests that run then have at most two seconds more.',
     live: true,
   }),
   keepaliveMs: durationMs(100, 600_000, 10_000, {

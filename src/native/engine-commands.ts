@@ -177,8 +177,8 @@ export class CommandBatch {
     this.#add(type.readStats, new Payload().u32(id));
   }
 
-  awaitIdle(id: number): void {
-    this.#add(type.awaitIdle, new Payload().u32(id));
+  awaitIdle(id: number, appsGone: boolean): void {
+    this.#add(type.awaitIdle, new Payload().u32(id).u8(appsGone ? 1 : 0));
   }
 
   closeListener(id: number): void {

@@ -134,14 +134,14 @@ export class Engine {
     return this.#ask((id) => this.commands.readStats(id));
   }
 
-  /** Resolves once no request is pending or parked and all replies have left. */
-  idle(): Promise<void> {
-    return this.#ask((id) => this.commands.awaitIdle(id));
+  /** Resolves once no request is pending or parked and all replies have left; with `appsGone`, once no app is linked any more, either. */
+  idle(appsGone = false): Promise<void> {
+    return this.#ask((id) => this.commands.awaitIdle(id, appsGone));
   }
 
   /**
    * Asks peers (with `apps`, this agent's apps too) to send no new requests for a service, or none at all where it is
-   * ''. Resolves when all have acknowledged or after `timeoutMs`.
+   * ''. Without `apps`, what its apps call of each other goes on in the latter case. Resolves when all have acknowledged or after `timeoutMs`.
    * @returns how many acknowledged, and how many did not
    */
   goAway(service: string, timeoutMs: number, apps = false): Promise<{ acked: number; missed: number }> {

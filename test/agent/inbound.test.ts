@@ -115,6 +115,35 @@ describe('publishing', () => {
   });
 });
 
+describe('leaving', () => {
+  const refusal = {
+    status: 'UNAVAILABLE',
+    mayHaveRun: false,
+    message: expect.stringContaining('draining') as string,
+  };
+
+  it('takes everything out of the registry, serves on, and publishes nothing any more', async () => {
+    await inbound.publish({ link: 7 }, offer());
+    ensure();
+    expect(inbound.instances()).toEqual([expect.objectContaining({ service: 'ledger' })]);
+    await inbound.deregisterAll();
+    expect(registered).toEqual([]);
+    expect(engine.endpoints('ledger')).toEqual([7]);
+    await expect(inbound.publish({ link: 7 }, offer('users'))).rejects.toMatchObject(refusal);
+    expect(inbound.size).toBe(1);
+  });
+
+  it('leaves nothing in the registry of a publication that was under way', async () => {
+    slow = true;
+    const publishing = inbound.publish({ link: 7 }, offer());
+    await inbound.deregisterAll();
+    for (const go of waiting) go();
+    await expect(publishing).rejects.toMatchObject(refusal);
+    expect(registered).toEqual([]);
+    expect(inbound.size).toBe(0);
+  });
+});
+
 describe('unpublishing', () => {
   it('the last instance goes in the order that loses no request', async () => {
     await inbound.publish({ link: 7 }, offer());

@@ -38,6 +38,7 @@ describe('SIGTERM', () => {
         'server let go of b',
         'server let go of c',
       ]);
+      await Promise.all([server, client].map((app) => app.process.end()));
       expect(await ended).toEqual({ code: 0, signal: null });
     },
   );
@@ -55,11 +56,11 @@ describe('SIGTERM', () => {
       await Promise.all(bodies.map((body) => server.event('held', { body })));
       const ended = agent.process.end('SIGTERM');
       await until('the socket to be gone', () => !existsSync(agent.socket));
-      await client.event('transport', { transport: 'none' });
-
       const spun = client.spin(1_500);
       await client.event('spinning');
       await server.letGo();
+      // It ends when both have closed, and the caller does so with its answers still on their way.
+      await Promise.all([server.closeServer(), client.closeClient()]);
       expect(await ended).toEqual({ code: 0, signal: null });
       await spun;
       expect((await answers).map(({ body }) => body.toString())).toEqual(

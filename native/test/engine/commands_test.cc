@@ -88,8 +88,9 @@ std::vector<Bytes> one_of_each() {
   p.u32(7);
   all.push_back(command(2, p));
   all.push_back(command(9, p));
-  all.push_back(command(10, p));
   all.push_back(command(11, p));
+  p.u8(1);
+  all.push_back(command(10, p));
   p = {};
   p.u8(1);
   p.bytes("service");
@@ -183,8 +184,9 @@ TEST(Commands, TheSmallOnes) {
   const std::vector<Bytes> all = one_of_each();
   EXPECT_EQ(only<RemoveCluster>(all[1]).id, 7u);
   EXPECT_EQ(only<ReadStats>(all[2]).id, 7u);
-  EXPECT_EQ(only<AwaitIdle>(all[3]).id, 7u);
-  EXPECT_EQ(only<CloseListener>(all[4]).id, 7u);
+  EXPECT_EQ(only<CloseListener>(all[3]).id, 7u);
+  EXPECT_EQ(only<AwaitIdle>(all[4]).id, 7u);
+  EXPECT_TRUE(only<AwaitIdle>(all[4]).apps_gone);
   EXPECT_EQ(only<CloseLink>(all[9]).link, kLink);
   EXPECT_EQ(only<CloseLink>(all[9]).reason, "why");
   const GoAway away = only<GoAway>(all[10]);

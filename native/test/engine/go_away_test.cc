@@ -74,6 +74,38 @@ TEST(GoAwayRounds, EndAtOnceWithoutPeers) {
   EXPECT_EQ(f.box.events.go_aways.size(), 2u);
 }
 
+TEST(GoAwayRounds, OfAllServicesSpareWhatTheAgentsOwnAppsCallOfEachOther) {
+  Peers f(1);
+  Wire caller = f.box.app("caller");
+  Wire server = f.box.app("server");
+  SetCluster inbound = set_cluster(1, {local_endpoint(1, f.box.link_of("server"))});
+  inbound.spec.direction = Direction::kInbound;
+  f.box.apply(std::move(inbound), set_service("s", Direction::kInbound), set_flow("s", 1, Direction::kInbound),
+              set_cluster(2, {remote_endpoint(2, f.port)}), set_service("s"), set_flow("s", 2));
+  const auto call = [&](uint64_t id) {
+    caller.send(request(id, {.service = "s"}));
+    f.box.turn_until([&] { return server.has_frame() || caller.has_frame(); });
+    if (caller.has_frame()) return caller.take().code();
+    server.send(response(server.take().id()));
+    f.box.turn_until([&] { return caller.has_frame(); });
+    return caller.take().code();
+  };
+  EXPECT_EQ(call(1), Code::kOk);
+  f.box.apply(f.away(7));
+  const WireFrame told = f.next(f.peers[0]);
+  EXPECT_EQ(told.fixed.type, FrameType::kGoAway);
+  f.peers[0].send(control(FrameType::kGoAwayAck, told.id()));
+  f.box.turn_until([&] { return !f.box.events.go_aways.empty(); });
+  EXPECT_EQ(f.box.events.go_aways[0].acknowledged, 1u);
+  EXPECT_EQ(call(2), Code::kOk);
+  // A service that ends is told to all, and so is the end of everything.
+  f.box.apply(f.away(8, "s"));
+  f.peers[0].send(control(FrameType::kGoAwayAck, f.next(f.peers[0]).id()));
+  f.box.turn_until([&] { return f.box.events.go_aways.size() == 2; });
+  EXPECT_EQ(f.box.events.go_aways[1].acknowledged, 2u);
+  EXPECT_EQ(call(3), Code::kUnavailable);
+}
+
 TEST(GoAwayRounds, EndAtTheirDeadlineWithAPeerThatNeverAcknowledges) {
   Peers f(2);
   f.box.apply(f.away(7));
@@ -254,6 +286,23 @@ TEST(AwaitingIdle, IsToldOnceWhenNothingIsPendingOrParked) {
   server.send(response(server.take().id()));
   mesh.box.turn(3);
   EXPECT_EQ(mesh.box.events.idle, (std::vector<uint32_t>{1, 2, 3}));
+}
+
+TEST(AwaitingIdle, WithoutAppsIsToldWhenTheLastOneHasClosedAndNothingRuns) {
+  Mesh mesh;
+  Wire server = mesh.server("server");
+  mesh.serve_by({"server"});
+  mesh.box.apply(AwaitIdle{1, true}, AwaitIdle{2});
+  EXPECT_EQ(mesh.box.events.idle, std::vector<uint32_t>{2}) << "two apps are linked";
+  mesh.call(1);
+  const uint64_t running = server.take().id();
+  mesh.caller.close();
+  server.send(response(running));
+  mesh.box.turn(3);
+  EXPECT_EQ(mesh.box.events.idle.size(), 1u) << "one is left";
+  server.close();
+  mesh.box.turn_until([&] { return mesh.box.events.idle.size() == 2; });
+  EXPECT_EQ(mesh.box.events.idle.back(), 1u);
 }
 
 }  // namespace

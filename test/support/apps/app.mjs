@@ -72,6 +72,14 @@ const methods = {
     tell('held', { body: request.body.toString() });
     return new Promise((resolve) => held.push(() => resolve(`${name} let go of ${request.body}`)));
   },
+  /** Asks `who` of the service that the attachment `next` names, when the test says so. */
+  'held-relay': (request) => {
+    tell('held', { body: request.body.toString() });
+    return new Promise((resolve) => held.push(resolve)).then(async () => {
+      const reply = await servers.get('main').client.call(request.attachments.next, 'who', '');
+      return `${name} asked ${reply.body}`;
+    });
+  },
   record: async (request) => {
     writeSync(ranLog, `${request.body}\n`);
     const workMs = Number(request.attachments?.['work-ms'] ?? 0);
