@@ -18,6 +18,10 @@ inline constexpr size_t kMaxInlineBytes = 64 * 1024;
 /// A simple string or an error that a server replies with, with its end.
 inline constexpr size_t kMaxRespLineBytes = 64 * 1024;
 
+/// Whether a client's first byte shows that it speaks RESP: a command begins so, as an array or as a word on a line; a frame of the mesh
+/// protocol never does.
+constexpr bool begins_resp(uint8_t byte) { return byte == '*' || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z'); }
+
 enum class RespCut : uint8_t { kWhole, kNeedMore, kBad };
 
 struct RespCommand {

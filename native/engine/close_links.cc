@@ -123,22 +123,40 @@ void Engine::part_from(UniqueFd fd) {
   ::shutdown(fd.get(), SHUT_WR);
   size_t discarded_bytes = 0;
   if (discard(fd.get(), &discarded_bytes)) return;
+  if (Parting* const parting = keep_parting(&fd)) parting->discarded_bytes = discarded_bytes;
+}
+
+/// Takes a connection among those that are parted from. Null, and it stays the caller's: there is no room.
+Engine::Parting* Engine::keep_parting(UniqueFd* fd) {
   const auto parting = std::find_if(partings_.begin(), partings_.end(), [](const Parting& at) { return !at.fd.valid(); });
-  if (parting == partings_.end()) return;
+  if (parting == partings_.end()) return nullptr;
   const auto slot = static_cast<uint32_t>(parting - partings_.begin());
-  if (!poll_add(fd.get(), EPOLLIN | EPOLLRDHUP, poll_data(PollTag::kParting, slot))) return;
-  parting->fd = std::move(fd);
-  parting->discarded_bytes = discarded_bytes;
+  if (!poll_add(fd->get(), EPOLLIN | EPOLLRDHUP, poll_data(PollTag::kParting, slot))) return nullptr;
+  parting->fd = std::move(*fd);
+  parting->discarded_bytes = 0;
+  parting->refusal = {};
   timers_.set(&parting->timer, now_ns_ + kPartingNs);
+  return &*parting;
 }
 
 void Engine::hear_out(uint32_t slot) {
   Parting& parting = partings_[slot];
-  if (parting.fd.valid() && discard(parting.fd.get(), &parting.discarded_bytes)) end_parting(&parting);
+  if (!parting.fd.valid()) return;
+  if (!parting.refusal.text.empty()) {
+    uint8_t first;
+    const bool nothing_came = recv(parting.fd.get(), &first, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    if (nothing_came) return;
+    tell_refusal(parting.fd.get(), parting.refusal);
+    ::shutdown(parting.fd.get(), SHUT_WR);
+    parting.refusal = {};
+  }
+  if (discard(parting.fd.get(), &parting.discarded_bytes)) end_parting(&parting);
 }
 
 void Engine::end_parting(Parting* parting) {
   timers_.clear(&parting->timer);
+  if (!parting->refusal.text.empty()) tell_refusal(parting->fd.get(), parting->refusal);
+  parting->refusal = {};
   parting->fd.reset();
 }
 

@@ -145,6 +145,13 @@ class Engine final : public FrameSink, public InstanceHooks {
     UniqueFd fd;
     TimerNode timer;
     size_t discarded_bytes = 0;
+    Error refusal{};  // not told yet, as the protocol has not shown
+  };
+  struct Caller {  // who opened a connection
+    uint32_t uid = UINT32_MAX, pid = 0;
+    CallerPlace place = CallerPlace::kNotAsked;
+    std::string peer;  // for people
+    Error refusal{Code::kOk, {}};
   };
   struct Waited {  // what is kept of a parked request
     FlowRef flow;
@@ -171,6 +178,11 @@ class Engine final : public FrameSink, public InstanceHooks {
   bool poll_add(int fd, uint32_t events, uint64_t data);
   int wait_ms(int max_wait_ms) const;
 
+  // admit_callers.cc
+  Caller identify(const Listener& listener, int fd);
+  void turn_off(UniqueFd fd, Error refusal);
+  static void tell_refusal(int fd, const Error& refusal);
+
   // open_links.cc, connect_upstreams.cc, close_links.cc
   void accept_all(uint32_t listener_slot);
   Link* add_link(std::unique_ptr<Link> link);
@@ -193,6 +205,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   void destroy_link(Link* link);
   void on_link_timer(Link* link);
   void part_from(UniqueFd fd);
+  Parting* keep_parting(UniqueFd* fd);
   void hear_out(uint32_t parting);
   void end_parting(Parting* parting);
 

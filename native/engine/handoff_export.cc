@@ -55,6 +55,7 @@ MovedLink Engine::export_link(const Link& link) const {
   if (link.upstream != UINT32_MAX) moved.upstream = upstreams_.at(link.upstream).address;
   moved.uid = link.uid;
   moved.pid = link.pid;
+  moved.place = link.place;
   moved.listener = link.listener;
   moved.timer_ns = link.timer.armed() ? left_ns(link.timer.deadline_ns, now_ns_) : 0;
   moved.age_ns = age_ns(link.since_ns, now_ns_);

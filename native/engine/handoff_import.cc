@@ -123,6 +123,7 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   link->reason = std::move(moved.reason);
   link->uid = moved.uid;
   link->pid = moved.pid;
+  link->place = moved.place <= CallerPlace::kHereUnallowed ? moved.place : CallerPlace::kHereUnallowed;
   link->listener = moved.listener;
   link->timer.slot = handle.slot;
   link->since_ns = now_ns_ - duration(moved.age_ns);

@@ -63,13 +63,14 @@ struct MovedLink {
   uint64_t in_position = 0;   // ring: released; stream: unused
   uint64_t out_position = 0;  // ring: published; stream: bytes ever appended; legacy: unused
   std::vector<LegacyState> legacy;  // one where it speaks the legacy protocol, else none; since version 2
+  CallerPlace place{};
   template <typename Archive, typename Self>
   static void fields(Archive& a, Self& s) {
     a(1, s.handle), a(2, s.kind), a(3, s.role), a(4, s.state), a(5, s.app), a(6, s.peer), a(7, s.upstream), a(8, s.uid), a(9, s.pid);
     a(10, s.listener), a(11, s.ring_bytes), a(12, s.timer_ns), a(13, s.age_ns), a(14, s.reason), a(15, s.drain_then_close);
     a(16, s.hung_up), a(17, s.reported_up), a(18, s.silent_intervals), a(19, s.bytes_in_at_last_check), a(20, s.requests_in);
     a(21, s.responses_out), a(22, s.frames_in), a(23, s.frames_out), a(24, s.bytes_in), a(25, s.bytes_out), a(26, s.partial);
-    a(27, s.queue), a(28, s.in_position), a(29, s.out_position), a(30, s.legacy);
+    a(27, s.queue), a(28, s.in_position), a(29, s.out_position), a(30, s.legacy), a(31, s.place);
   }
 };
 

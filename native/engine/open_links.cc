@@ -22,19 +22,11 @@ constexpr uint32_t kLinkEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kListenerPauseNs = 100 * kNsPerMs;
 
-/// A welcome with a status instead of a link: whoever connects where there is no room for it is told so, if the socket takes it.
-void say_no(int fd, std::string_view text) {
-  uint8_t bytes[kFixedBytes + kMaxNameBytes];
-  FixedPart fixed;
-  fixed.type = FrameType::kWelcome;
-  fixed.status = static_cast<uint8_t>(Code::kResourceExhausted);
-  fixed.header_bytes = static_cast<uint32_t>(encode_status_message(bytes + kFixedBytes, kMaxNameBytes, text));
-  encode_fixed(fixed, bytes);
-  send(fd, bytes, kFixedBytes + fixed.header_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 /// Which of the bounds on links from one place a link counts for.
 bool counts_for_address(const Link& link) { return link.kind == LinkKind::kTcp && link.role == LinkRole::kPeer; }
+
+/// Whether a link counts for its user: other agents count by their address.
+bool counts_for_uid(const Link& link) { return link.uid != UINT32_MAX && link.role == LinkRole::kApp; }
 
 /// The host of a "host:port".
 std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
@@ -42,13 +34,13 @@ std::string host_of(const std::string& address) { return address.substr(0, addre
 
 void Engine::count_in(const Link& link) {
   live_links_++;
-  if (link.uid != UINT32_MAX) links_of_uid_[link.uid]++;
+  if (counts_for_uid(link)) links_of_uid_[link.uid]++;
   if (counts_for_address(link)) links_of_address_[host_of(link.peer)]++;
 }
 
 void Engine::count_out(const Link& link) {
   live_links_--;
-  if (link.uid != UINT32_MAX && --links_of_uid_[link.uid] == 0) links_of_uid_.erase(link.uid);
+  if (counts_for_uid(link) && --links_of_uid_[link.uid] == 0) links_of_uid_.erase(link.uid);
   if (!counts_for_address(link)) return;
   const auto it = links_of_address_.find(host_of(link.peer));
   if (--it->second == 0) links_of_address_.erase(it);
@@ -79,43 +71,41 @@ void Engine::accept_all(uint32_t listener_slot) {
     }
     if (free_links_.empty() && links_.size() >= options_.max_links) {
       counters_.links_refused++;
-      say_no(fd.get(), "the table of links is full (limits.links)");
+      tell_refusal(fd.get(), {Code::kResourceExhausted, "the table of links is full (limits.links)"});
       part_from(std::move(fd));
       continue;
     }
-    ucred credentials{};
-    socklen_t bytes = sizeof credentials;
     const bool is_unix = listener.kind == LinkKind::kUnix;
-    if (is_unix) getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &bytes);
     if (!is_unix) tune_tcp(fd.get(), options_.keepalive_ms * 3);
-    const std::string peer = is_unix ? "uid " + std::to_string(credentials.uid) + " pid " + std::to_string(credentials.pid)
-                                     : peer_address(fd.get());
+    const Caller caller = identify(listener, fd.get());
+    if (!is_unix && caller.refusal.code != Code::kOk) {
+      turn_off(std::move(fd), caller.refusal);
+      continue;
+    }
     if (listener.role == LinkRole::kPeer) {
-      const std::string host = host_of(peer);
+      const std::string host = host_of(caller.peer);
       const auto others = links_of_address_.find(host);
       if (others != links_of_address_.end() && others->second >= options_.max_links_per_address) {
         counters_.links_refused++;
-        say_no(fd.get(), host + " has " + std::to_string(others->second) + " links, which is the bound limits.linksPerAddress");
+        tell_refusal(fd.get(), {Code::kResourceExhausted, host + " has " + std::to_string(others->second) +
+                                                              " links, which is the bound limits.linksPerAddress"});
         part_from(std::move(fd));
         continue;
       }
     }
     auto fresh = std::make_unique<StreamLink>(listener.kind, listener.role, std::make_unique<PlainChannel>(std::move(fd)),
                                               &arena_, options_.max_outbound_bytes);
-    fresh->peer = peer;
+    fresh->peer = caller.peer;
     fresh->listener = listener.id;
-    if (is_unix) {
-      fresh->uid = credentials.uid;
-      fresh->pid = static_cast<uint32_t>(credentials.pid);
-    }
+    fresh->uid = caller.uid;
+    fresh->pid = caller.pid;
+    fresh->place = caller.place;
     Link* link = add_link(std::move(fresh));
     if (link == nullptr) continue;  // closed at once: it cannot be polled
     timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
-    if (!is_unix) continue;
-    const auto& allowed = options_.allow_uids;
-    if (std::find(allowed.begin(), allowed.end(), link->uid) == allowed.end()) {
-      refuse(link, Code::kPermissionDenied,
-             "uid " + std::to_string(link->uid) + " may not use this agent: add it to socket.allowUids");
+    if (!counts_for_uid(*link)) continue;
+    if (caller.refusal.code != Code::kOk) {
+      refuse(link, caller.refusal.code, caller.refusal.text);
     } else if (links_of_uid_[link->uid] > options_.max_links_per_uid) {
       refuse(link, Code::kResourceExhausted,
              "uid " + std::to_string(link->uid) + " has " + std::to_string(options_.max_links_per_uid) +
@@ -279,6 +269,7 @@ void Engine::take_over_facts(const Link& from, Link* to) {
   to->peer = from.peer;
   to->uid = from.uid;
   to->pid = from.pid;
+  to->place = from.place;
   to->listener = from.listener;
   to->since_ns = from.since_ns;
   to->miss_tokens = from.miss_tokens;

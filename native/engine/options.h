@@ -49,6 +49,9 @@ struct EngineOptions {
   uint32_t ring_bytes = 512 * 1024;
 
   std::vector<uint32_t> allow_uids;  // of apps on the unix socket; empty: nobody
+  std::vector<uint32_t> loopback_uids;  // of apps on TCP, as far as they are on this machine; empty: nobody
+  bool loopback_any_uid = false;        // whoever they are
+  bool place_peers = false;             // whether it matters where other agents and old clients on the inbound port are
   std::string loopback_token;        // empty: none asked for
   uint32_t handoff_version = kHandoffStateVersion;  // other numbers make a test's engine one of another build
   uint32_t oldest_handoff_version = kOldestHandoffStateVersion;

@@ -21,6 +21,8 @@ void Engine::report_upcall(Handle token, UpcallKind kind, Direction direction, c
     out.u8(static_cast<uint8_t>(kind));
     out.u8(static_cast<uint8_t>(direction));
     out.u64(link.handle.pack());
+    out.u8(static_cast<uint8_t>(link.place));
+    out.u32(link.uid);
     out.u8(static_cast<uint8_t>(frame.fixed.type));
     out.u32(frame.fixed.timeout_ms);
     out.bytes(view_of(frame.header(), frame.header_bytes()));

@@ -59,7 +59,7 @@ struct Agent {
     options.max_parked = 8;
     options.max_flows = 16;
     options.ring_bytes = kMinRingBytes;
-    options.allow_uids = {static_cast<uint32_t>(::getuid())};
+    options.allow_uids = options.loopback_uids = {static_cast<uint32_t>(::getuid())};
     options.loopback_token = kToken;
     engine = std::make_unique<Engine>(std::move(options), &clock, &mailbox, [] {});
     REQUIRE(engine->init_error() == nullptr);

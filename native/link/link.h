@@ -22,6 +22,13 @@ enum class LinkRole : uint8_t {
   kSuccessor = 3  // a new process of this agent, which takes over; of listeners only
 };
 enum class LinkProtocol : uint8_t { kMesh = 0, kLegacy = 1 };
+/// Where whoever opened a link is, as far as it matters to what he may do.
+enum class CallerPlace : uint8_t {
+  kNotAsked = 0,  // nothing depends on it, or the link came from a process that did not ask
+  kElsewhere = 1,
+  kHere = 2,            // on this machine, under a user who may use this agent
+  kHereUnallowed = 3,  // on this machine, under one who may not, or whom the kernel does not tell
+};
 enum class LinkState : uint8_t {
   kConnecting,  // connect() under way
   kOpening,     // awaiting the peer's hello or welcome
@@ -128,8 +135,9 @@ class Link {
   std::string app;   // as the peer's hello says
   std::string peer;  // address or credentials, for people
   std::string note;  // why it got no shared memory although it asked
-  uint32_t uid = UINT32_MAX;
+  uint32_t uid = UINT32_MAX;  // of whoever opened it, as far as it is known
   uint32_t pid = 0;
+  CallerPlace place = CallerPlace::kNotAsked;
   uint32_t listener = UINT32_MAX;
   uint32_t upstream = UINT32_MAX;  // slot in Upstreams
   uint32_t ring_bytes = 0;         // to be granted, between hello and welcome

@@ -5,15 +5,13 @@
 #include <cstring>
 
 #include "native/base/errno_text.h"
+#include "native/codec/resp.h"
 
 namespace ringside {
 
 namespace {
 constexpr size_t kReadBytes = 128 * 1024;
 constexpr int kMaxParts = IOV_MAX;
-
-/// A Redis command begins so, as an array or as a word on a line; a frame of the mesh protocol never does.
-bool begins_legacy(uint8_t byte) { return byte == '*' || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z'); }
 }  // namespace
 
 StreamLink::StreamLink(LinkKind kind_, LinkRole role_, std::unique_ptr<Channel> channel, TurnArena* arena,
@@ -43,7 +41,7 @@ ReadResult StreamLink::read(FrameSink* sink, size_t budget_bytes) {
     bytes_in += static_cast<uint64_t>(got);
     read_bytes += static_cast<size_t>(got);
 
-    if (kind == LinkKind::kTcp && state == LinkState::kOpening && role != LinkRole::kUpstream && begins_legacy(block[0])) {
+    if (kind == LinkKind::kTcp && state == LinkState::kOpening && role != LinkRole::kUpstream && begins_resp(block[0])) {
       partial_.assign(block, block + available);
       return ReadResult::kLegacy;
     }

@@ -103,10 +103,17 @@ EngineOptions read_options(const Napi::Object& in) {
     if (in.Get(name).IsNumber()) *field = static_cast<uint64_t>(in.Get(name).As<Napi::Number>().Int64Value());
   }
   if (in.Get("seed").IsNumber()) out.seed = static_cast<uint64_t>(in.Get("seed").As<Napi::Number>().Int64Value());
-  if (in.Get("allowUids").IsArray()) {
-    const Napi::Array uids = in.Get("allowUids").As<Napi::Array>();
-    for (uint32_t i = 0; i < uids.Length(); i++) out.allow_uids.push_back(uids.Get(i).ToNumber().Uint32Value());
+  const std::pair<const char*, std::vector<uint32_t>*> users[] = {
+      {"allowUids", &out.allow_uids},
+      {"loopbackUids", &out.loopback_uids},
+  };
+  for (const auto& [name, field] : users) {
+    if (!in.Get(name).IsArray()) continue;
+    const Napi::Array uids = in.Get(name).As<Napi::Array>();
+    for (uint32_t i = 0; i < uids.Length(); i++) field->push_back(uids.Get(i).ToNumber().Uint32Value());
   }
+  if (in.Get("loopbackAnyUid").IsBoolean()) out.loopback_any_uid = in.Get("loopbackAnyUid").As<Napi::Boolean>().Value();
+  if (in.Get("placePeers").IsBoolean()) out.place_peers = in.Get("placePeers").As<Napi::Boolean>().Value();
   return out;
 }
 

@@ -58,7 +58,7 @@ export function makeDeciders(around: Surroundings): Deciders {
   const legacyDirectory = new LegacyDirectory(
     registry,
     limits.publications,
-    config.legacy.registration,
+    { ...config.legacy, advertisedHost: around.advertised.host },
     onTrouble,
   );
   const upcalls = new Upcalls(engine, outbound, inbound, control, legacyDirectory, around.filters);

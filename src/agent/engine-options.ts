@@ -5,15 +5,17 @@ import type { EngineOptions } from '../native/engine.js';
 
 /** The options of an engine that keeps to `config`. */
 export function engineOptions(config: AgentConfig): EngineOptions {
-  const { limits, takeover, timeouts } = config;
+  const { limits, loopback, takeover, timeouts } = config;
   return {
     app: config.app,
-    ...(config.loopback.token === null ? {} : { loopbackToken: config.loopback.token }),
+    ...(loopback.token === null ? {} : { loopbackToken: loopback.token }),
     shmEnabled: config.shm.enabled,
     batchScheduling: config.worker.scheduling === 'auto',
     busyPollUs: config.worker.busyPollUs,
     ringBytes: config.shm.ringBytes,
     allowUids: config.socket.allowUids,
+    ...(loopback.allowUids === 'any' ? { loopbackAnyUid: true } : { loopbackUids: loopback.allowUids }),
+    placePeers: config.legacy.registration === 'any',
     maxLinks: limits.links,
     maxLinksPerUid: limits.linksPerUid,
     maxLinksPerAddress: limits.linksPerAddress,

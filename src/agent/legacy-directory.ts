@@ -3,6 +3,7 @@
 // from anybody who can connect, so they are checked like any other input.
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import { z } from 'zod';
 import { MeshError, errorText } from '../base/errors.js';
 import { Gate } from '../base/gate.js';
@@ -10,12 +11,14 @@ import { joinHostPort } from '../base/join-host-port.js';
 import { Status } from '../base/status.js';
 import type { RegistrationState } from '../handoff/agent-state.js';
 import type { EngineDirection, Verdict } from '../native/engine-commands.js';
+import type { CallerPlace } from '../native/engine-events.js';
 import { takesIn } from '../policy/endpoints-of.js';
 import type { Header } from '../protocol/header.js';
 import { emptyHeader, encodeHeader } from '../protocol/header.js';
 import { LEGACY_PROTOCOL, parseInstance } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
 import type { Registration, Registry } from '../registry/registry.js';
+import { whyNotRegistrable } from './registrable.js';
 
 /** An old server renews its registration every 5 s; after three misses it is taken as gone. */
 const renewedWithinMs = 15_000;
@@ -27,6 +30,23 @@ const keepAgainMs = 1_000;
 const text = z.string().min(1).max(512);
 const lookup = z.tuple([text, z.string().max(64)]).rest(z.unknown());
 const registration = z.tuple([text, text, z.string().max(64)]).rest(z.unknown());
+
+/** Who may register servers, and which. */
+export interface RegistrationRules {
+  /** On which ports, as in the configuration. */
+  readonly registration: 'loopback' | 'any' | 'off';
+  /** Whose servers, as in the configuration. */
+  readonly networks: readonly string[] | null;
+  /** Where this agent is reached; an address of this machine, too, though no interface may have it. */
+  readonly advertisedHost: string;
+}
+
+/** Who asks. */
+export interface Asker {
+  readonly direction: EngineDirection;
+  readonly place: CallerPlace;
+  readonly uid: number | undefined;
+}
 
 interface Registered {
   readonly instance: Instance;
@@ -50,8 +70,7 @@ export class LegacyDirectory {
   constructor(
     private readonly registry: Registry,
     private readonly maxRegistrations: number,
-    /** Who may register, as in the configuration. */
-    private readonly registration: 'loopback' | 'any' | 'off',
+    private readonly rules: RegistrationRules,
     private readonly onTrouble: (message: string, error: unknown) => void,
   ) {}
 
@@ -61,9 +80,9 @@ export class LegacyDirectory {
   }
 
   /** The answer to a call of `/service/lookup` or `/service/moa-admin`; never rejects. */
-  async answer(header: Header, body: Buffer, direction: EngineDirection): Promise<Verdict> {
+  async answer(header: Header, body: Buffer, asker: Asker): Promise<Verdict> {
     try {
-      const result = await this.#run(header.method, body, direction);
+      const result = await this.#run(header.method, body, asker);
       return { kind: 'answer', code: Status.OK, body: Buffer.from(JSON.stringify(result)) };
     } catch (error) {
       const known = error instanceof MeshError ? error : new MeshError('INTERNAL', errorText(error));
@@ -117,15 +136,15 @@ export class LegacyDirectory {
     await Promise.all([...this.#registered.keys()].map((id) => this.#remove(id)));
   }
 
-  async #run(method: string, body: Buffer, direction: EngineDirection): Promise<unknown> {
+  async #run(method: string, body: Buffer, asker: Asker): Promise<unknown> {
     switch (method.charAt(0).toLowerCase() + method.slice(1)) {
       case 'getService':
         return this.#getService(body);
       case 'registerService':
-        this.#checkMayRegister(direction);
-        return this.#changes.pass(() => this.#register(body));
+        this.#checkMayRegister(asker);
+        return this.#changes.pass(() => this.#register(body, asker));
       case 'unregisterService':
-        this.#checkMayRegister(direction);
+        this.#checkMayRegister(asker);
         return this.#changes.pass(() => this.#remove(instanceOf(body).id)).then(() => true);
       default:
         throw new MeshError(
@@ -135,14 +154,32 @@ export class LegacyDirectory {
     }
   }
 
-  #checkMayRegister(direction: EngineDirection): void {
-    if (this.registration === 'any' || (this.registration === 'loopback' && direction === 'outbound')) return;
-    throw new MeshError(
-      'PERMISSION_DENIED',
-      this.registration === 'off'
-        ? 'this agent registers no old servers (legacy.registration: off)'
-        : 'this agent registers old servers on its loopback port only (legacy.registration: any allows it here)',
-    );
+  #checkMayRegister({ direction, place, uid }: Asker): void {
+    const { registration } = this.rules;
+    const refuse = (text: string): never => {
+      throw new MeshError('PERMISSION_DENIED', text);
+    };
+    if (registration === 'off') refuse('this agent registers no old servers (legacy.registration: off)');
+    if (registration === 'loopback' && direction !== 'outbound') {
+      refuse(
+        'this agent registers old servers on its loopback port only (legacy.registration: any allows it here)',
+      );
+    }
+    if (place === 'here-unallowed') {
+      refuse(
+        `uid ${uid ?? 'unknown'} of this machine may not register servers with this agent: add it to loopback.allowUids`,
+      );
+    }
+  }
+
+  #checkAddress({ host }: Instance, { place }: Asker): void {
+    const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    const wrong = whyNotRegistrable(host, {
+      caller: place === 'here-unallowed' ? 'here' : place,
+      networks: this.rules.networks,
+      ownAddresses: [...addresses.map(({ address }) => address), this.rules.advertisedHost],
+    });
+    if (wrong !== undefined) throw new MeshError('PERMISSION_DENIED', wrong);
   }
 
   async #getService(body: Buffer): Promise<{ hosts: string[]; uri: string }> {
@@ -178,7 +215,7 @@ export class LegacyDirectory {
     });
   }
 
-  async #register(body: Buffer): Promise<boolean> {
+  async #register(body: Buffer, asker: Asker): Promise<boolean> {
     const instance = instanceOf(body);
     if (this.#closed)
       throw new MeshError('UNAVAILABLE', 'this agent is draining and registers nothing any more');
@@ -188,6 +225,7 @@ export class LegacyDirectory {
       await known.registering;
       return true;
     }
+    this.#checkAddress(instance, asker);
     if (this.#registered.size >= this.maxRegistrations) {
       throw new MeshError(
         'RESOURCE_EXHAUSTED',

@@ -62,7 +62,7 @@ export class Upcalls {
       case 'control':
         return header.service === controlService
           ? this.control.answer(upcall.link, header.method, upcall.body)
-          : this.legacyDirectory.answer(header, upcall.body, upcall.direction);
+          : this.legacyDirectory.answer(header, upcall.body, upcall);
       case 'filter':
         return this.#filter(upcall, header);
       case 'miss':

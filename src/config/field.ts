@@ -128,6 +128,14 @@ export function isAddress(text: string): boolean {
   return isIP(text) !== 0 && !text.includes('%');
 }
 
+/** Whether a text is a network such as 10.0.0.0/8, or one address. */
+export function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const bits = isIP(address) === 4 ? 32 : 128;
+  if (isIP(address) === 0 || address.includes('%') || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+}
+
 /** True for an address of the loopback interface. */
 export function isLoopback(text: string): boolean {
   return (isIP(text) === 4 && text.startsWith('127.')) || text === '::1';

@@ -14,7 +14,7 @@ import type { ConfigFile } from './schema.js';
 /** The configuration an agent runs with: every value is there, every path is absolute. */
 export interface AgentConfig extends Omit<
   ConfigFile,
-  'socket' | 'advertise' | 'registry' | 'takeover' | 'publish'
+  'socket' | 'loopback' | 'advertise' | 'registry' | 'takeover' | 'publish'
 > {
   socket: {
     path: string;
@@ -22,6 +22,7 @@ export interface AgentConfig extends Omit<
     /** Group id; null leaves the agent's own. */ group: number | null;
     allowUids: number[];
   };
+  loopback: Omit<ConfigFile['loopback'], 'allowUids'> & { allowUids: number[] | 'any' };
   advertise: {
     host: string;
     /** null: the port that the inbound listener got. */
@@ -76,14 +77,16 @@ export function resolveConfig(
     typeof file.socket.group === 'string' ? machine.groupId(file.socket.group) : file.socket.group;
   if (group === undefined) return { unknownGroup: String(file.socket.group) };
   const socketPath = resolve(directory, file.socket.path ?? machine.defaultSocketPath);
+  const allowUids = file.socket.allowUids ?? [...new Set([machine.uid, 0])];
   const config: AgentConfig = {
     ...file,
     socket: {
       path: socketPath,
       mode: file.socket.mode,
       group,
-      allowUids: file.socket.allowUids ?? [...new Set([machine.uid, 0])],
+      allowUids,
     },
+    loopback: { ...file.loopback, allowUids: file.loopback.allowUids ?? allowUids },
     advertise: {
       host: file.advertise.host ?? reachableHost(file.inbound.host, machine),
       port: file.advertise.port,

@@ -12,6 +12,7 @@ import {
   flag,
   integer,
   isAddress,
+  isNetwork,
   label,
   listenHost,
   listenPort,
@@ -40,6 +41,8 @@ const ringBytes = z
   .max(64 * MIB)
   .refine((size) => (size & (size - 1)) === 0);
 
+const uids = z.array(z.int().min(0).max(UID_MAX)).max(64);
+
 const socket = z.strictObject({
   path: socketPath({
     means:
@@ -57,14 +60,10 @@ const socket = z.strictObject({
     'name or number of a group, or null',
     { means: "Group that the socket belongs to; null leaves the agent's own." },
   ),
-  allowUids: field(
-    z.array(z.int().min(0).max(UID_MAX)).max(64).nullable().default(null),
-    'a list of at most 64 user ids',
-    {
-      means: "Users whose processes may connect, whatever the socket's permissions let through.",
-      defaultText: "the agent's own user and root",
-    },
-  ),
+  allowUids: field(uids.nullable().default(null), 'a list of at most 64 user ids', {
+    means: "Users whose processes may connect, whatever the socket's permissions let through.",
+    defaultText: "the agent's own user and root",
+  }),
 });
 
 const loopback = z.strictObject({
@@ -73,6 +72,18 @@ const loopback = z.strictObject({
   }),
   host: loopbackHost('127.0.0.1', { means: 'Address of that listener.' }),
   port: listenPort(15_100, { means: 'Port of that listener.' }),
+  allowUids: field(
+    z
+      .union([z.literal('any'), uids])
+      .nullable()
+      .default(null),
+    'a list of at most 64 user ids, or any',
+    {
+      means:
+        'Users whose processes may connect there, to call, to publish and to register old servers. The kernel tells who made the socket at the other end; behind a proxy or a port forwarding that is the proxy. Where it does not tell, `loopback.token` is needed. `any`: every local process may connect.',
+      defaultText: '`socket.allowUids`',
+    },
+  ),
   token: field(
     z
       .string()
@@ -82,7 +93,7 @@ const loopback = z.strictObject({
     '8 to 256 visible ASCII characters, or null',
     {
       means:
-        'Token that an application must show on this port, which carries no credentials of its own. null: every local process may connect.',
+        'Token that an application must show on this port besides. With it, one whose user the kernel does not tell may connect, too. null: none is asked for.',
       secret: true,
     },
   ),
@@ -280,8 +291,18 @@ const takeover = z.strictObject({
 const legacy = z.strictObject({
   registration: oneOf(['loopback', 'any', 'off'], 'loopback', {
     means:
-      'Who may register servers with calls of the legacy protocol (`/service/moa-admin`): `loopback`: whoever reaches the loopback port; `any`: whoever reaches the inbound port, too, such as old servers on machines without an agent; `off`: nobody.',
+      'Who may register servers with calls of the legacy protocol (`/service/moa-admin`): `loopback`: who may use the loopback port or the socket; `any`: whoever reaches the inbound port, too, such as old servers on machines without an agent, but of the users of this machine only those of `loopback.allowUids`; `off`: nobody.',
   }),
+  networks: field(
+    z.array(z.string().refine(isNetwork)).max(256).nullable().default(null),
+    'a list of at most 256 networks such as 10.0.0.0/8 or fd00::/8, or null',
+    {
+      means:
+        "Networks whose servers may be registered so, beside this machine's own addresses. Link-local and metadata addresses never may.",
+      defaultText:
+        'private networks (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7) for callers on other machines; for those on this machine only its own addresses',
+    },
+  ),
 });
 
 const egressFallback = z.strictObject({

@@ -12,6 +12,11 @@ export type UpcallKind = 'miss' | 'filter' | 'control';
 export type LinkKind = 'shm' | 'unix' | 'tcp';
 /** Who is at its other end: an app of this agent, an agent that connected here, an agent we connected to. */
 export type LinkRole = 'app' | 'peer' | 'upstream';
+/**
+ * Where whoever opened a link is: `here` under a user who may use this agent, `here-unallowed` under one who may not or who is not known. `not-asked`:
+ * nothing depends on it, or the link came from a process that did not ask.
+ */
+export type CallerPlace = 'not-asked' | 'elsewhere' | 'here' | 'here-unallowed';
 
 /** One event of the engine. */
 export type EngineEvent =
@@ -21,6 +26,8 @@ export type EngineEvent =
       kind: UpcallKind;
       direction: EngineDirection;
       link: number;
+      place: CallerPlace;
+      /** Of whoever opened the link; undefined where it is not known. */ uid: number | undefined;
       oneWay: boolean;
       timeoutMs: number;
       header: Buffer;
@@ -73,11 +80,13 @@ export interface TakenOver {
   links: number[];
 }
 
+const callerPlaces = ['not-asked', 'elsewhere', 'here', 'here-unallowed'] as const;
 const upcallKinds = ['miss', 'filter', 'control'] as const;
 export const linkKinds = ['shm', 'unix', 'tcp'] as const;
 export const linkRoles = ['app', 'peer', 'upstream'] as const;
 export const directions = ['outbound', 'inbound'] as const;
 const oneWayType = 3;
+const unknownUid = 0xffff_ffff;
 
 /** All events of a batch, in order. Buffers in them are slices of it. */
 export function* decodeEvents(batch: Buffer): Generator<EngineEvent> {
@@ -95,6 +104,8 @@ function decodeEvent(code: number, from: BatchReader): EngineEvent {
       const kind = from.oneOf(upcallKinds);
       const direction = from.oneOf(directions);
       const link = from.u64();
+      const place = from.oneOf(callerPlaces);
+      const uid = from.u32();
       const oneWay = from.u8() === oneWayType;
       return {
         type: 'upcall',
@@ -102,6 +113,8 @@ function decodeEvent(code: number, from: BatchReader): EngineEvent {
         kind,
         direction,
         link,
+        place,
+        uid: uid === unknownUid ? undefined : uid,
         oneWay,
         timeoutMs: from.u32(),
         header: from.bytes(),

@@ -19,6 +19,12 @@ export interface EngineOptions {
   shmEnabled: boolean;
   ringBytes: number;
   allowUids: readonly number[];
+  /** Users that may connect to ports for applications; nobody if absent. */
+  loopbackUids?: readonly number[];
+  /** Whoever they are. */
+  loopbackAnyUid?: boolean;
+  /** Whether upcalls say where those are who ask on the inbound port. */
+  placePeers?: boolean;
   maxLinks: number;
   maxLinksPerUid: number;
   maxLinksPerAddress: number;

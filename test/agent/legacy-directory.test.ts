@@ -1,10 +1,16 @@
 import { Buffer } from 'node:buffer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LegacyDirectory } from '../../src/agent/legacy-directory.js';
+import type { Asker, RegistrationRules } from '../../src/agent/legacy-directory.js';
 import { Status } from '../../src/base/status.js';
-import { emptyHeader } from '../../src/protocol/header.js';
+import { decodeHeader, emptyHeader } from '../../src/protocol/header.js';
 import type { Instance } from '../../src/registry/instance.js';
 import type { Registration, Registry } from '../../src/registry/registry.js';
+
+interface Answer {
+  code: number;
+  text: string;
+}
 
 /** What stands in the registry, by id; both processes of a handoff write there. */
 let registered: Map<string, Instance>;
@@ -24,15 +30,27 @@ const registry = {
   },
 } as unknown as Registry;
 
-const directory = (): LegacyDirectory =>
-  new LegacyDirectory(registry, 10, 'loopback', (message) => troubles.push(message));
+const directory = (rules: Partial<RegistrationRules> = {}): LegacyDirectory =>
+  new LegacyDirectory(
+    registry,
+    10,
+    { registration: 'loopback', networks: null, advertisedHost: '192.0.2.77', ...rules },
+    (message) => troubles.push(message),
+  );
 
-async function ask(of: LegacyDirectory, method: string, address: string): Promise<number> {
+const local: Asker = { direction: 'outbound', place: 'here', uid: 1000 };
+const remote: Asker = { direction: 'inbound', place: 'elsewhere', uid: undefined };
+
+async function answerOf(of: LegacyDirectory, method: string, address: string, asker: Asker): Promise<Answer> {
   const body = Buffer.from(JSON.stringify(['/service/old', address, 'redis', {}]));
   const header = { ...emptyHeader(), service: '/service/moa-admin', method };
-  const verdict = await of.answer(header, body, 'outbound');
+  const verdict = await of.answer(header, body, asker);
   if (verdict.kind !== 'answer') throw new Error('no answer');
-  return verdict.code;
+  const text = verdict.header === undefined ? '' : decodeHeader(verdict.header).statusMessage;
+  return { code: verdict.code, text };
+}
+async function ask(of: LegacyDirectory, method: string, address: string, asker = local): Promise<number> {
+  return (await answerOf(of, method, address, asker)).code;
 }
 const listed = (): string[] => [...registered.values()].map(({ host, port }) => `${host}:${port}`).sort();
 
@@ -56,6 +74,62 @@ describe('a registration', () => {
     expect(listed()).toEqual(['127.0.0.1:1']);
     await vi.advanceTimersByTimeAsync(1);
     expect(listed()).toEqual([]);
+  });
+});
+
+describe('who may register', () => {
+  const stranger: Asker = { direction: 'inbound', place: 'here-unallowed', uid: 1234 };
+
+  it('a user of this machine who may not use the agent registers nothing, and ends no registration of others', async () => {
+    const one = directory({ registration: 'any' });
+    await ask(one, 'registerService', '127.0.0.1:1');
+    for (const method of ['registerService', 'unregisterService']) {
+      const { code, text } = await answerOf(one, method, '127.0.0.1:1', stranger);
+      expect(code).toBe(Status.PERMISSION_DENIED);
+      expect(text).toBe(
+        'uid 1234 of this machine may not register servers with this agent: add it to loopback.allowUids',
+      );
+    }
+    expect(
+      (await answerOf(one, 'registerService', '127.0.0.1:2', { ...stranger, uid: undefined })).text,
+    ).toMatch(/^uid unknown /);
+    expect(listed()).toEqual(['127.0.0.1:1']);
+  });
+
+  it('on a link that came from a process that did not ask, everybody who could before', async () => {
+    const one = directory({ registration: 'any' });
+    const moved: Asker = { direction: 'inbound', place: 'not-asked', uid: undefined };
+    expect(await ask(one, 'registerService', '127.0.0.1:1', moved)).toBe(Status.OK);
+    expect(await ask(one, 'registerService', '10.0.0.1:1', moved)).toBe(Status.OK);
+  });
+});
+
+describe('which addresses are registered', () => {
+  it("of a caller on this machine, this machine's", async () => {
+    const one = directory();
+    for (const own of ['127.0.0.1:1', '[::1]:1', '192.0.2.77:1'])
+      expect(await ask(one, 'registerService', own)).toBe(Status.OK);
+    const { code, text } = await answerOf(one, 'registerService', '10.9.8.7:1', local);
+    expect(code).toBe(Status.PERMISSION_DENIED);
+    expect(text).toContain('add its network to legacy.networks');
+  });
+
+  it('of a caller elsewhere, those of private networks', async () => {
+    const one = directory({ registration: 'any' });
+    expect(await ask(one, 'registerService', '10.9.8.7:1', remote)).toBe(Status.OK);
+    for (const other of ['127.0.0.1:1', '[::1]:1', '198.51.100.1:1'])
+      expect(await ask(one, 'registerService', other, remote)).toBe(Status.PERMISSION_DENIED);
+  });
+
+  it('those of configured networks, and those that another process let in', async () => {
+    const one = directory({ networks: ['10.9.0.0/16'] });
+    expect(await ask(one, 'registerService', '10.9.8.7:1')).toBe(Status.OK);
+    await one.pause();
+    const successor = directory();
+    successor.adopt(one.export());
+    successor.confirm();
+    expect(await ask(successor, 'registerService', '10.9.8.7:1')).toBe(Status.OK);
+    expect(await ask(successor, 'registerService', '10.9.8.7:2')).toBe(Status.PERMISSION_DENIED);
   });
 });
 

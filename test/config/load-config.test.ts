@@ -43,6 +43,8 @@ describe('a valid configuration', () => {
       group: null,
       allowUids: [1234, 0],
     });
+    expect(config.loopback.allowUids).toEqual([1234, 0]);
+    expect(config.legacy).toEqual({ registration: 'loopback', networks: null });
     expect(config.registry).toEqual({
       type: 'embedded',
       directory: '/run/user/1234/ringside/registry',
@@ -95,6 +97,18 @@ filters:
     const config = parseAgentConfig('', { machine: { ...machine, uid: 0, addresses: [] } });
     expect(config.socket.allowUids).toEqual([0]);
     expect(config.advertise.host).toBe('127.0.0.1');
+  });
+
+  it('lets the same users in over TCP as on the socket, unless the file says otherwise', () => {
+    expect(parse('socket: {allowUids: [7, 8]}').loopback.allowUids).toEqual([7, 8]);
+    expect(parse('socket: {allowUids: [7]}\nloopback: {allowUids: [9]}').loopback.allowUids).toEqual([9]);
+    expect(parse('loopback: {allowUids: any}').loopback.allowUids).toBe('any');
+    expect(problemsOf('loopback: {allowUids: all}')).toEqual([
+      'loopback.allowUids (line 1, column 23): found "all", allowed: a list of at most 64 user ids, or any',
+    ]);
+    expect(problemsOf('legacy: {networks: [10.0.0.0/40]}')).toEqual([
+      'legacy.networks.0 (line 1, column 21): found "10.0.0.0/40", allowed: a list of at most 256 networks such as 10.0.0.0/8 or fd00::/8, or null',
+    ]);
   });
 
   it('gives no two parses the same object', () => {

@@ -134,6 +134,7 @@ class EngineBox {
  private:
   static EngineOptions allow_self(EngineOptions options) {
     if (options.allow_uids.empty()) options.allow_uids = {static_cast<uint32_t>(::getuid())};
+    if (options.loopback_uids.empty()) options.loopback_uids = {static_cast<uint32_t>(::getuid())};
     return options;
   }
   std::string directory_;

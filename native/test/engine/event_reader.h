@@ -21,6 +21,8 @@ struct UpcallEvent {
   UpcallKind kind = UpcallKind::kMiss;
   Direction direction = Direction::kOutbound;
   Handle link;
+  uint8_t place = 0;
+  uint32_t uid = 0;
   uint8_t type = 0;
   uint32_t timeout_ms = 0;
   std::string header;
@@ -229,6 +231,8 @@ inline void Events::read(const std::vector<uint8_t>& batch) {
         e.kind = static_cast<UpcallKind>(in.u8());
         e.direction = static_cast<Direction>(in.u8());
         e.link = Handle::unpack(in.u64());
+        e.place = in.u8();
+        e.uid = in.u32();
         e.type = in.u8();
         e.timeout_ms = in.u32();
         e.header = in.text();

@@ -48,7 +48,7 @@ EngineOptions MeshUnderAttack::small_bounds() {
   options.upcalls_per_second_per_link = 50;
   options.max_records = 64;
   options.ring_bytes = kMinRingBytes;
-  options.allow_uids = {static_cast<uint32_t>(::getuid())};
+  options.allow_uids = options.loopback_uids = {static_cast<uint32_t>(::getuid())};
   return options;
 }
 
