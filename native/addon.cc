@@ -7,6 +7,7 @@
 #include "native/port/engine_port.h"
 #include "native/port/notice_port.h"
 #include "native/port/pacer_port.h"
+#include "native/port/peer_port.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ringside::init_app_port(env, exports);
@@ -14,6 +15,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ringside::init_engine_port(env, exports);
   ringside::init_codec_port(env, exports);
   ringside::init_notice_port(env, exports);
+  ringside::init_peer_port(env, exports);
   return exports;
 }
 

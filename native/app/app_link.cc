@@ -14,6 +14,7 @@
 
 #include "native/base/errno_text.h"
 #include "native/codec/frame.h"
+#include "native/fd/peer_user.h"
 #include "native/shm/doorbell.h"
 #include "native/shm/layout.h"
 
@@ -52,7 +53,8 @@ bool is_doorbell_in(int fd) {
 
 }  // namespace
 
-void AppLink::start(std::string_view socket_path, const uint8_t* hello, size_t hello_bytes) {
+void AppLink::start(std::string_view socket_path, const uint8_t* hello, size_t hello_bytes,
+                    const std::vector<uint32_t>* agent_uids) {
   FixedPart fixed;
   const char* bad = nullptr;
   if (split_frame(hello, hello_bytes, &fixed, &bad) != Split::kFrame || frame_bytes(fixed) != hello_bytes ||
@@ -75,6 +77,11 @@ void AppLink::start(std::string_view socket_path, const uint8_t* hello, size_t h
   if (rc != 0) {
     if (errno == EAGAIN) return close(kAgentBusyReason);
     return close("cannot reach the agent at " + std::string(socket_path) + ": " + errno_text(errno));
+  }
+  const PeerUser agent = agent_uids == nullptr ? PeerUser{} : listening_user(socket_.get());
+  if (agent_uids != nullptr && std::find(agent_uids->begin(), agent_uids->end(), agent.uid) == agent_uids->end()) {
+    return close(std::string(socket_path) + " is listened on by uid " + std::to_string(agent.uid) +
+                 ", whom this application does not take for its agent: name it in agentUids (RINGSIDE_AGENT_UIDS) if it is");
   }
   hello_.assign(hello, hello + hello_bytes);
   welcome_.resize(kFixedBytes);

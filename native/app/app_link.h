@@ -35,8 +35,9 @@ class AppLink {
   AppLink(const AppLink&) = delete;
   AppLink& operator=(const AppLink&) = delete;
 
-  /// Connects to the agent's unix socket; on_socket() then sends the hello. On failure the state is kClosed.
-  void start(std::string_view socket_path, const uint8_t* hello, size_t hello_bytes);
+  /// Connects to the agent's unix socket; on_socket() then sends the hello. On failure the state is kClosed, as where somebody listens who is
+  /// none of `agent_uids`; nullptr: whoever it is.
+  void start(std::string_view socket_path, const uint8_t* hello, size_t hello_bytes, const std::vector<uint32_t>* agent_uids = nullptr);
 
   /// The socket is readable or writable, or may be. Moves the handshake on by one state; later notices the agent's
   /// death. For a level-triggered poller: it may leave something to be read.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "native/app/app_link.h"
 #include "native/codec/frame.h"
@@ -38,7 +39,7 @@ class AppLinkDriver {
  public:
   // The driver keeps itself alive from here until its handles are closed. False: an exception is pending.
   static std::shared_ptr<AppLinkDriver> open(Napi::Env env, const std::string& path, Napi::Uint8Array hello,
-                                             Napi::Object events);
+                                             Napi::Object events, const std::vector<uint32_t>* agent_uids);
 
   AppLink* link() { return link_.get(); }
   // For what must not happen inside a call from JavaScript: one turn of the loop later.
@@ -89,7 +90,7 @@ class AppLinkDriver {
 };
 
 std::shared_ptr<AppLinkDriver> AppLinkDriver::open(Napi::Env env, const std::string& path, Napi::Uint8Array hello,
-                                                   Napi::Object events) {
+                                                   Napi::Object events, const std::vector<uint32_t>* agent_uids) {
   auto driver = std::make_shared<AppLinkDriver>();
   driver->env_ = env;
   if (napi_get_uv_event_loop(env, &driver->loop_) != napi_ok) return nullptr;
@@ -105,7 +106,7 @@ std::shared_ptr<AppLinkDriver> AppLinkDriver::open(Napi::Env env, const std::str
   uv_idle_init(driver->loop_, &driver->next_turn_);
   driver->next_turn_.data = driver.get();
   driver->adopt(reinterpret_cast<uv_handle_t*>(&driver->next_turn_));
-  driver->link_->start(path, hello.Data(), hello.ByteLength());
+  driver->link_->start(path, hello.Data(), hello.ByteLength(), agent_uids);
   driver->link_->on_socket();
   if (driver->link_->state() == AppLink::State::kClosed || !driver->poll_socket()) driver->wake_next_turn();
   return driver;
@@ -301,8 +302,13 @@ class AppLinkObject : public Napi::ObjectWrap<AppLinkObject> {
           .ThrowAsJavaScriptException();
       return;
     }
+    std::vector<uint32_t> agent_uids;
+    if (info[3].IsArray()) {
+      const Napi::Array uids = info[3].As<Napi::Array>();
+      for (uint32_t i = 0; i < uids.Length(); i++) agent_uids.push_back(uids.Get(i).ToNumber().Uint32Value());
+    }
     driver_ = AppLinkDriver::open(info.Env(), info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Uint8Array>(),
-                                  info[2].As<Napi::Object>());
+                                  info[2].As<Napi::Object>(), info[3].IsArray() ? &agent_uids : nullptr);
     if (driver_ == nullptr && !info.Env().IsExceptionPending()) {
       Napi::Error::New(info.Env(), "the environment is ending").ThrowAsJavaScriptException();
     }

@@ -3,6 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AgentView, HandoffView, ReadyView } from '../observe/agent-view.js';
+import { defaultAgentSocket, whyForeignDirectory } from '../base/default-socket.js';
 import { errorText } from '../base/errors.js';
 import { diffConfig, followed } from '../config/diff-config.js';
 import type { AgentConfig } from '../config/resolve-config.js';
@@ -230,7 +231,10 @@ export class Agent {
   }
 
   async #openRegistry(): Promise<void> {
-    const { registry, limits } = this.#config;
+    const { registry, limits, socket } = this.#config;
+    // Before anything is made or read there.
+    const foreign = socket.path === defaultAgentSocket() ? whyForeignDirectory(socket.path) : undefined;
+    if (foreign !== undefined) throw new Error(foreign);
     this.#registry = await openRegistry(registry, limits, (problem) => {
       this.#registryProblem = problem;
       if (problem === null) this.log.info('the registry is well again');

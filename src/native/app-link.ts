@@ -53,10 +53,16 @@ export interface AppLink {
  * or the path: those come as onClose.
  *
  * @param hello - the whole hello frame; its `value` is the ring capacity wanted
+ * @param agentUids - who may listen there; whoever it is if absent. Anybody else is told nothing.
  * @throws Error when the addon is not available
  */
-export function openAppLink(socketPath: string, hello: Uint8Array, events: AppLinkEvents): AppLink {
-  return new (loadAddon().AppLink)(socketPath, hello, events);
+export function openAppLink(
+  socketPath: string,
+  hello: Uint8Array,
+  events: AppLinkEvents,
+  agentUids?: readonly number[],
+): AppLink {
+  return new (loadAddon().AppLink)(socketPath, hello, events, agentUids);
 }
 
 /** Reason of onClose when the agent's backlog is full: trying again soon is sensible. */

@@ -7,7 +7,12 @@ import type { AppLink } from './app-link.js';
 
 /** What the addon exports. Each port file of `native/port` adds its functions here; their wrappers give them types. */
 export interface Addon {
-  readonly AppLink: new (socketPath: string, hello: Uint8Array, events: object) => AppLink;
+  readonly AppLink: new (
+    socketPath: string,
+    hello: Uint8Array,
+    events: object,
+    agentUids: readonly number[] | undefined,
+  ) => AppLink;
   readonly Pacer: new (ratePerSecond: number, events: object) => NativePacer;
   readonly [name: string]: unknown;
 }

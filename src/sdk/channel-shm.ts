@@ -2,7 +2,7 @@
 // this file only gives them the face of a channel. Loading may fail (no addon for this platform), which is one of
 // the reasons for which the ladder climbs down, so it is loaded late and the reason is kept.
 import { errorText } from '../base/errors.js';
-import type { AppLink, openAppLink } from '../native/app-link.js';
+import type { AppLink, AppLinkEvents, openAppLink } from '../native/app-link.js';
 import type { Channel, ChannelEvents, Gather } from './channel.js';
 
 /** The addon's way to open a link; tests give another. */
@@ -27,8 +27,14 @@ class ShmChannel implements Channel {
   #closed = false;
   readonly #link: AppLink;
 
-  constructor(open: OpenAppLink, path: string, hello: Uint8Array, events: ChannelEvents) {
-    this.#link = open(path, hello, {
+  constructor(
+    open: OpenAppLink,
+    path: string,
+    hello: Uint8Array,
+    events: ChannelEvents,
+    agentUids: readonly number[] | undefined,
+  ) {
+    const reports: AppLinkEvents = {
       onOpen: (welcome) => {
         this.#open = true;
         events.onData(welcome, 0, welcome.length);
@@ -40,7 +46,8 @@ class ShmChannel implements Channel {
         this.#closed = true;
         events.onClose(reason);
       },
-    });
+    };
+    this.#link = open(path, hello, reports, agentUids);
   }
 
   write(bytes: Buffer, start: number, end: number): number {
@@ -63,12 +70,13 @@ class ShmChannel implements Channel {
   }
 }
 
-/** Asks the agent at a unix socket for rings. The welcome is the channel's first data. */
+/** Asks the agent at a unix socket for rings, if one of `agentUids` listens there. The welcome is the channel's first data. */
 export function openShmChannel(
   open: OpenAppLink,
   path: string,
   hello: Uint8Array,
   events: ChannelEvents,
+  agentUids?: readonly number[],
 ): Channel {
-  return new ShmChannel(open, path, hello, events);
+  return new ShmChannel(open, path, hello, events, agentUids);
 }

@@ -8,6 +8,9 @@ import type { Channel, ChannelEvents, ChannelKind, Gather } from './channel.js';
 /** Time that the last bytes have to leave after close(), in milliseconds. */
 const lingerMs = 1000;
 
+/** Why whoever listens is not to be spoken to; undefined if he is. Asked once, when the socket is connected. */
+export type WhyNot = (socket: Socket) => string | undefined;
+
 class SocketChannel implements Channel {
   #open: boolean;
   #refused = false;
@@ -18,15 +21,12 @@ class SocketChannel implements Channel {
     readonly kind: ChannelKind,
     readonly socket: Socket,
     readonly events: ChannelEvents,
-    hello: Uint8Array | undefined,
+    hello?: Uint8Array,
+    whyNot?: WhyNot,
   ) {
     this.#open = !socket.connecting;
     socket.setNoDelay(true);
-    if (hello !== undefined) socket.write(hello, this.#written);
-    socket.on('connect', () => {
-      this.#open = true;
-      this.#offerSpace();
-    });
+    socket.on('connect', () => this.#connected(hello, whyNot));
     socket.on('data', (chunk: Buffer) => events.onData(chunk, 0, chunk.length));
     socket.on('error', (error) => (this.#failure = error.message));
     socket.on('end', () => (this.#failure ||= 'closed by the other side'));
@@ -75,6 +75,21 @@ class SocketChannel implements Channel {
     setTimeout(() => this.socket.destroy(), lingerMs).unref();
   }
 
+  #connected(hello: Uint8Array | undefined, whyNot: WhyNot | undefined): void {
+    if (this.#closed) return;
+    const { socket } = this;
+    try {
+      const reason = whyNot?.(socket);
+      if (reason !== undefined) throw new Error(reason);
+    } catch (error) {
+      socket.destroy(error as Error);
+      return;
+    }
+    if (hello !== undefined) socket.write(hello, this.#written);
+    this.#open = true;
+    this.#offerSpace();
+  }
+
   readonly #written = (error?: Error | null): void => {
     // A failed write empties the queue too; what still waits must then stay provably unsent.
     if (this.#refused && !error) this.#offerSpace();
@@ -93,22 +108,28 @@ class SocketChannel implements Channel {
   }
 }
 
-/** Connects to a unix socket and says `hello`. */
-export function openUnixChannel(path: string, hello: Uint8Array, events: ChannelEvents): Channel {
-  return new SocketChannel('unix', connect({ path }), events, hello);
+/** Connects to a unix socket and says `hello`, unless there is a reason not to. */
+export function openUnixChannel(
+  path: string,
+  hello: Uint8Array,
+  events: ChannelEvents,
+  whyNot?: WhyNot,
+): Channel {
+  return new SocketChannel('unix', connect({ path }), events, hello, whyNot);
 }
 
-/** Connects over TCP and says `hello`. */
+/** Connects over TCP and says `hello`, unless there is a reason not to. */
 export function openTcpChannel(
   { host, port }: { host: string; port: number },
   hello: Uint8Array,
   events: ChannelEvents,
   kind: 'tcp' | 'fallback' = 'tcp',
+  whyNot?: WhyNot,
 ): Channel {
-  return new SocketChannel(kind, connect({ host, port }), events, hello);
+  return new SocketChannel(kind, connect({ host, port }), events, hello, whyNot);
 }
 
 /** Takes over a connection that a listener accepted. */
 export function acceptSocketChannel(socket: Socket, events: ChannelEvents): Channel {
-  return new SocketChannel('tcp', socket, events, undefined);
+  return new SocketChannel('tcp', socket, events);
 }

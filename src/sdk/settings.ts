@@ -21,6 +21,10 @@ export interface HostPort {
 export interface Settings {
   app: string;
   socketPath: string | undefined;
+  /** Whether that path was given, and not the default. */
+  socketGiven: boolean;
+  /** Users that may be the agent, beside those who may anyhow. */
+  agentUids: readonly number[] | 'any';
   tcp: HostPort | undefined;
   /** Transports that may be used, best first. */
   rungs: readonly ChannelKind[];
@@ -54,7 +58,7 @@ export function parseHostPort(text: string, defaultPort?: number): HostPort {
 function agentAddress(
   given: MeshOptions['agent'],
   env: NodeJS.ProcessEnv,
-): { socketPath: string | undefined; tcp: HostPort | undefined } {
+): Pick<Settings, 'socketPath' | 'socketGiven' | 'tcp'> {
   const agent = given ?? env['RINGSIDE_AGENT'];
   let socket = typeof agent === 'object' ? agent.socket : undefined;
   let tcp = typeof agent === 'object' ? agent.tcp : undefined;
@@ -65,12 +69,29 @@ function agentAddress(
   // An agent named in the options is a whole answer: the environment's may be another agent.
   if (given === undefined) tcp ??= env['RINGSIDE_AGENT_TCP'] || undefined;
   if (socket === undefined && tcp === undefined) {
-    return { socketPath: defaultAgentSocket(env), tcp: { host: '127.0.0.1', port: defaultAgentTcpPort } };
+    return {
+      socketPath: defaultAgentSocket(env),
+      socketGiven: false,
+      tcp: { host: '127.0.0.1', port: defaultAgentTcpPort },
+    };
   }
   return {
     socketPath: socket?.replace(/^unix:(\/\/(?=\/))?/, ''),
+    socketGiven: socket !== undefined,
     tcp: tcp === undefined ? undefined : parseHostPort(tcp, defaultAgentTcpPort),
   };
+}
+
+function agentUsers(given: MeshOptions['agentUids'], env: NodeJS.ProcessEnv): Settings['agentUids'] {
+  const text = env['RINGSIDE_AGENT_UIDS'] || undefined;
+  const name = given === undefined ? 'RINGSIDE_AGENT_UIDS' : 'agentUids';
+  const users: unknown =
+    given ??
+    (text === undefined ? [] : text === 'any' ? text : text.split(',').map((uid) => Number(uid || NaN)));
+  const isUid = (uid: unknown): uid is number =>
+    Number.isInteger(uid) && Number(uid) >= 0 && Number(uid) < 2 ** 32 - 1;
+  if (users === 'any' || (Array.isArray(users) && users.length <= 64 && users.every(isUid))) return users;
+  throw invalid(`${name} must be a list of at most 64 user ids, or "any"`);
 }
 
 function rungsOf(
@@ -153,7 +174,7 @@ function unfailing(log: Log): Log {
 
 /** Settings from options and environment. Throws a MeshError INVALID_ARGUMENT that names what is wrong. */
 export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = process.env): Settings {
-  const { socketPath, tcp } = agentAddress(options.agent, env);
+  const { socketPath, socketGiven, tcp } = agentAddress(options.agent, env);
   const mesh = options.mesh ?? env['RINGSIDE_MESH'] !== 'off';
   const ringBytes = options.ringBytes ?? 1024 * 1024;
   if (!Number.isInteger(Math.log2(ringBytes)) || ringBytes < minRingBytes || ringBytes > maxRingBytes) {
@@ -164,6 +185,8 @@ export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = p
   return {
     app: options.app ?? defaultAppName(env),
     socketPath,
+    socketGiven,
+    agentUids: agentUsers(options.agentUids, env),
     tcp,
     rungs: mesh
       ? rungsOf(options.transport ?? (env['RINGSIDE_TRANSPORT'] || 'auto'), socketPath, tcp)

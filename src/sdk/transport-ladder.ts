@@ -2,9 +2,11 @@
 // better rung while it stands on a lower one or on none, and moves calls to a new link without failing one. What
 // must stay true: one climb at a time; a link is used only after its owner has prepared it (published on it); each
 // change of transport is told once, with the reason.
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { errorText, MeshError } from '../base/errors.js';
 import { backoffMs } from '../policy/backoff.js';
+import { AgentUsers } from './agent-users.js';
 import type { ChannelKind, OpenChannel } from './channel.js';
 import { loadOpenAppLink, openShmChannel } from './channel-shm.js';
 import type { OpenAppLink } from './channel-shm.js';
@@ -45,6 +47,7 @@ export class TransportLadder implements LinkSource {
   readonly #impossible = new Map<ChannelKind, string>();
   readonly #leaving = new Set<Promise<void>>();
   readonly #links = new Set<Link>();
+  readonly #users: AgentUsers;
 
   constructor(
     readonly settings: Settings,
@@ -52,6 +55,7 @@ export class TransportLadder implements LinkSource {
     readonly loadAppLink: () => Promise<OpenAppLink> = loadOpenAppLink,
   ) {
     this.#rung = settings.rungs.length;
+    this.#users = new AgentUsers(settings);
   }
 
   /** First climb. Rejects with what was tried and why, unless `lazy`, and then leaves nothing behind. */
@@ -148,7 +152,8 @@ export class TransportLadder implements LinkSource {
   /** A link to the first of the other agents, in an order of chance, that takes us; undefined where this is not allowed. */
   async #openFallback(): Promise<Link | undefined> {
     if (!this.events.mayFallBack) return undefined;
-    const list = await readFallbackList(this.settings.socketPath!);
+    this.#users.checkDirectory();
+    const list = await readFallbackList(this.settings.socketPath!, this.#users);
     if (list === undefined) return undefined;
     const hello = encodeHello(this.settings.app, 0, list.token);
     const agents = list.agents.map((agent) => ({ agent, order: Math.random() }));
@@ -156,7 +161,9 @@ export class TransportLadder implements LinkSource {
     const reasons: string[] = [];
     for (const { agent } of agents.slice(0, maxFallbackAttempts)) {
       try {
-        return await this.#open('fallback', (events) => openTcpChannel(agent, hello, events, 'fallback'));
+        return await this.#open('fallback', (events) =>
+          openTcpChannel(agent, hello, events, 'fallback', this.#whyNotAtPort),
+        );
       } catch (error) {
         reasons.push(`${agent.host}:${agent.port} ${errorText(error)}`);
       }
@@ -193,6 +200,7 @@ export class TransportLadder implements LinkSource {
 
   async #channel(kind: ChannelKind): Promise<OpenChannel> {
     const { app, token, ringBytes, socketPath, tcp } = this.settings;
+    if (kind !== 'tcp') this.#users.checkDirectory();
     if (kind === 'shm') {
       let open: OpenAppLink;
       try {
@@ -202,12 +210,18 @@ export class TransportLadder implements LinkSource {
         throw error;
       }
       const hello = encodeHello(app, ringBytes, token);
-      return (events) => openShmChannel(open, socketPath!, hello, events);
+      const agentUids = this.#users.allowed();
+      return (events) => openShmChannel(open, socketPath!, hello, events, agentUids);
     }
     const hello = encodeHello(app, 0, token);
-    if (kind === 'unix') return (events) => openUnixChannel(socketPath!, hello, events);
-    return (events) => openTcpChannel(tcp!, hello, events);
+    if (kind === 'unix') {
+      return (events) =>
+        openUnixChannel(socketPath!, hello, events, (socket) => this.#users.whyNotAtSocket(socket));
+    }
+    return (events) => openTcpChannel(tcp!, hello, events, 'tcp', this.#whyNotAtPort);
   }
+
+  readonly #whyNotAtPort = (socket: Socket): string | undefined => this.#users.whyNotAtPort(socket);
 
   #adopt(link: Link, rung: number, reasons: readonly string[]): void {
     const old = this.#link;

@@ -111,6 +111,11 @@ export interface MeshOptions extends LinkLimits {
    * and `RINGSIDE_AGENT_TCP`, else the default socket and TCP port 15100 on loopback.
    */
   agent?: string | { socket?: string; tcp?: string };
+  /**
+   * Users whom this application takes for its agent, beside its own, root, and, for a socket whose path is given, the owner of its directory if nobody else
+   * may write there. Whoever else listens is told nothing. `any`: whoever it is. Default `RINGSIDE_AGENT_UIDS`, with commas between.
+   */
+  agentUids?: readonly number[] | 'any';
   /** Which rungs may be used; default `RINGSIDE_TRANSPORT`, else `auto`. */
   transport?: 'auto' | 'shm' | 'unix' | 'tcp';
   /** Access token for agents that ask for one; default `RINGSIDE_TOKEN`. */

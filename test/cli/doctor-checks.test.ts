@@ -14,6 +14,8 @@ const goodFiles: Record<string, string> = {
 };
 const address = '/run/ringside/agent.sock';
 
+const loopback = { enabled: true, port: 15_100, allowUids: [0], token: null };
+
 function findings(
   change: Partial<Machine> = {},
   files: Record<string, string | undefined> = {},
@@ -26,9 +28,14 @@ function findings(
     stat: () => ({ mode: 0o140600, uid: 1000, isSocket: true, isDirectory: false }),
     mayWrite: () => true,
     addonProblem: () => undefined,
+    peersProblem: undefined,
     ...change,
   };
-  const whole = { address, attempt: { transport: 'shm' }, links: 4096, ...options };
+  const whole = {
+    ...{ address, attempt: { transport: 'shm' }, links: 4096, inbound: { port: 15_101 } },
+    loopback,
+    ...options,
+  };
   return new Map(examine(machine, whole).map((finding) => [finding.check, finding]));
 }
 
@@ -48,6 +55,16 @@ describe('doctor', () => {
 
   it('finds nothing wrong with a good machine', () => {
     expect([...findings().values()].filter(({ severity }) => severity !== 'ok')).toEqual([]);
+  });
+
+  it('says whom the loopback port is for', () => {
+    const found = (...of: Parameters<typeof findings>): string | undefined =>
+      findings(...of).get('loopback port')?.found;
+    expect(found()).toBe('port 15100, for uid 0');
+    expect(
+      found({ peersProblem: 'no answer' }, {}, { loopback: { ...loopback, token: 'secret-token' } }),
+    ).toBe('port 15100, for uid 0 with the token');
+    expect(found({}, {}, { loopback: { ...loopback, enabled: false } })).toBe('off');
   });
 
   const cases: [string, string, Map<string, Finding>, RegExp][] = [
@@ -87,6 +104,14 @@ describe('doctor', () => {
       /User 1000 may not look there/,
     ],
     ['agent', 'fail', findings({}, {}, { attempt: { problem: 'uid 1000 is not allowed' } }), /no link/],
+    [
+      'loopback port',
+      'warn',
+      findings({}, {}, { loopback: { ...loopback, allowUids: 'any' } }),
+      /publishes any/,
+    ],
+    ['loopback port', 'warn', findings({ peersProblem: 'no answer' }), /loopback.token/],
+    ['inbound port', 'ok', findings(), /any local user included, may call/],
     [
       'clock source',
       'warn',

@@ -254,6 +254,24 @@ export const faultGroups: readonly FaultGroup[] = [
         test: { file: garbage, title: 'EndsItsCallsAndNothingElse' },
       },
       {
+        fault: 'a user who may not use the agent comes over the loopback port',
+        caller:
+          'its own: UNAVAILABLE, not run, with a text that names its uid and loopback.allowUids; nobody else notices',
+        log: [],
+        counters: ['links_refused'],
+        test: {
+          file: 'test/e2e/loopback-users.test.ts',
+          title: 'neither calls nor publishes nor registers over the loopback port',
+        },
+      },
+      {
+        fault: "somebody else listens where an application's agent should be",
+        caller: 'UNAVAILABLE, not run, with a text that names the uid and agentUids; nothing was sent',
+        log: [],
+        counters: [],
+        test: { file: 'test/e2e/foreign-agents.test.ts', title: 'nothing is said' },
+      },
+      {
         fault: 'an agent that lies to its apps',
         caller: 'each call ends with a reply or a status, at its deadline at the latest; handlers serve on',
         log: [],

@@ -147,8 +147,10 @@ void MeshUnderAttack::on_upcall(ByteReader* in) {
   const auto kind = static_cast<UpcallKind>(in->u8());
   in->u8();  // direction
   const Handle link = Handle::unpack(in->u64());
-  in->u8();
-  in->u32();
+  in->u8();   // place
+  in->u32();  // uid
+  in->u8();   // type
+  in->u32();  // timeout
   const std::string_view header = in->bytes();
   HeaderView view;
   ASSERT_EQ(parse_header(reinterpret_cast<const uint8_t*>(header.data()), header.size(), &view), nullptr);

@@ -28,6 +28,8 @@ export interface Machine {
   mayWrite(path: string): boolean;
   /** Undefined if the addon loads, else why not. */
   addonProblem(): string | undefined;
+  /** Undefined if the kernel tells who is at the other end of a TCP connection, else why not. */
+  readonly peersProblem: string | undefined;
 }
 
 export interface PathFacts {
@@ -47,6 +49,8 @@ export interface DoctorOptions {
   attempt: Attempt | undefined;
   /** `limits.links` of its configuration. */
   links: number;
+  loopback: { enabled: boolean; port: number; allowUids: readonly number[] | 'any'; token: string | null };
+  inbound: { port: number };
 }
 
 /** The transport that an application of this user gets, or why it gets none. */
@@ -232,6 +236,36 @@ function modeAndOwner({ mode, uid }: PathFacts): string {
   return `mode ${(mode & 0o777).toString(8)}, owner ${uid}`;
 }
 
+const loopbackPort: Check = ({ peersProblem }, { loopback: { enabled, port, allowUids, token } }) => {
+  const check = 'loopback port';
+  if (!enabled) return { check, severity: 'ok', found: 'off' };
+  if (token === null && allowUids === 'any') {
+    return {
+      ...{ check, severity: 'warn', found: `port ${port}, for every local user` },
+      advice:
+        'Whoever reaches it calls, publishes any service and receives its requests. Name the users in loopback.allowUids, or set loopback.token.',
+    };
+  }
+  if (token === null && peersProblem !== undefined) {
+    return {
+      ...{ check, severity: 'warn', found: `port ${port}; users cannot be told: ${peersProblem}` },
+      advice: 'So nobody is let in there. Set loopback.token, and RINGSIDE_TOKEN for the applications.',
+    };
+  }
+  const users = allowUids === 'any' ? 'any user' : `uid ${allowUids.join(', ')}`;
+  return {
+    check,
+    severity: 'ok',
+    found: `port ${port}, for ${users}${token === null ? '' : ' with the token'}`,
+  };
+};
+
+const inboundPort: Check = (_machine, { inbound: { port } }) => ({
+  ...{ check: 'inbound port', severity: 'ok', found: `port ${port}, without TLS` },
+  advice:
+    'Whoever reaches it, any local user included, may call the services beside this agent: agents do not prove who they are yet. Keep others off it with a firewall where that matters.',
+});
+
 const clock: Check = (machine) => {
   const check = 'clock source';
   const source = machine.read('/sys/devices/system/clocksource/clocksource0/current_clocksource');
@@ -246,7 +280,8 @@ const clock: Check = (machine) => {
 };
 
 const checks: readonly Check[] = [
-  ...[platform, addon, socket, agent, openFiles, lockedMemory, processors, idleProcessors],
+  ...[platform, addon, socket, agent, loopbackPort, inboundPort, openFiles, lockedMemory],
+  ...[processors, idleProcessors],
   ...[containerCpu, containerMemory, clock],
 ];
 

@@ -7,6 +7,7 @@ import { errorText } from '../../base/errors.js';
 import { shownText } from '../../base/shown.js';
 import { loadAgentConfig, parseAgentConfig } from '../../config/load-config.js';
 import { requireAppLinks } from '../../native/app-link.js';
+import { whyPeersAreUnknown } from '../../native/peer-user.js';
 import { connect } from '../../sdk/connect.js';
 import { ExitError } from '../exit-error.js';
 import { print, printJson } from '../output.js';
@@ -25,9 +26,10 @@ const connectTimeoutMs = 2_000;
 export async function runDoctor(options: DoctorCommandOptions): Promise<void> {
   const config = options.config === undefined ? parseAgentConfig('') : loadAgentConfig(options.config);
   const address = options.agent ?? (options.config === undefined ? defaultAgentSocket() : config.socket.path);
-  const machine = thisMachine();
+  const machine = { ...thisMachine(), peersProblem: await whyPeersAreUnknown() };
   const attempt = isTcp(address) || isSocket(machine, address) ? await linkTo(address) : undefined;
-  const findings = examine(machine, { address, attempt, links: config.limits.links });
+  const { limits, loopback, inbound } = config;
+  const findings = examine(machine, { address, attempt, links: limits.links, loopback, inbound });
   if (options.json) {
     printJson({ findings });
   } else {
@@ -44,7 +46,7 @@ export async function runDoctor(options: DoctorCommandOptions): Promise<void> {
   if (findings.some(({ severity }) => severity === 'fail')) throw new ExitError('', 1);
 }
 
-function isSocket(machine: Machine, path: string): boolean {
+function isSocket(machine: Pick<Machine, 'stat'>, path: string): boolean {
   const facts = machine.stat(path);
   return typeof facts === 'object' && facts.isSocket;
 }
@@ -67,7 +69,7 @@ async function linkTo(agent: string): Promise<Attempt> {
   return { problem };
 }
 
-function thisMachine(): Machine {
+function thisMachine(): Omit<Machine, 'peersProblem'> {
   return {
     platform: process.platform,
     kernelRelease: release(),
