@@ -169,9 +169,9 @@ describe('who may connect', () => {
   }
 
   it.skipIf(!asRoot)(
-    'another user is refused with words on the socket and falls to the loopback port',
+    'another user is refused with words on the socket, and falls to the loopback port where that is for it',
     async () => {
-      const agent = await open('agent');
+      const agent = await open('agent', { loopback: { allowUids: [nobody] } });
       const app = await mesh.app('app', { uid: nobody, env: { RINGSIDE_LOG: '1' } });
       await expect(app.connect(wayTo(agent, 'shm'), 'only-shm')).rejects.toMatchObject({
         status: 'UNAVAILABLE',
@@ -209,7 +209,7 @@ describe('who may connect', () => {
   it('whoever is refused hears why, also one that speaks before it listens', async () => {
     const agent = await mesh.agent('agent', {
       socket: { allowUids: [(process.getuid?.() ?? 0) + 1] },
-      loopback: { token: 'correct-horse' },
+      loopback: { token: 'correct-horse', allowUids: 'any' },
       limits: { linksPerAddress: 1 },
     });
     const only = RawLink.hello(agent.inbound);

@@ -48,11 +48,22 @@ test('bounds of streamed bodies: the sum is never less than one body', () => {
   expect(resolveSettings({ maxBodyBytes: 400 * mebibyte }, {}).streams.maxStreamBytes).toBe(400 * mebibyte);
 });
 
+test('users that may be the agent: from the option, else the environment', () => {
+  expect(resolveSettings({}, {}).agentUids).toEqual([]);
+  expect(resolveSettings({}, { RINGSIDE_AGENT_UIDS: '900,901' }).agentUids).toEqual([900, 901]);
+  expect(resolveSettings({ agentUids: [7] }, { RINGSIDE_AGENT_UIDS: '900' }).agentUids).toEqual([7]);
+  expect(resolveSettings({}, { RINGSIDE_AGENT_UIDS: 'any' }).agentUids).toBe('any');
+});
+
 describe('what is wrong is said', () => {
   test.each<[object, NodeJS.ProcessEnv, string]>([
     [{ transport: 'pigeon' }, {}, 'transport "pigeon" is not one of auto, shm, unix, tcp'],
     [{}, { RINGSIDE_TRANSPORT: 'x' }, 'transport "x" is not one of'],
     [{ transport: 'tcp', agent: '/a.sock' }, {}, 'transport tcp needs an agent address that was not given'],
+    [{ agentUids: [-1] }, {}, 'agentUids must be a list of at most 64 user ids, or "any"'],
+    [{ agentUids: 'all' }, {}, 'agentUids must be a list'],
+    [{}, { RINGSIDE_AGENT_UIDS: '900,,901' }, 'RINGSIDE_AGENT_UIDS must be a list'],
+    [{}, { RINGSIDE_AGENT_UIDS: 'root' }, 'RINGSIDE_AGENT_UIDS must be a list'],
     [{ ringBytes: 300_000 }, {}, 'ringBytes must be a power of two'],
     [{ ringBytes: 1024 }, {}, 'ringBytes must be a power of two'],
     [{ maxPendingCalls: 1.5 }, {}, 'maxPendingCalls must be a whole number'],

@@ -165,6 +165,30 @@ TEST(AppLinkOpen, NoAgentThere) {
   EXPECT_EQ(link.reason(), "cannot reach the agent at /tmp/ringside-test-nobody/agent.sock: No such file or directory");
 }
 
+TEST(AppLinkOpen, WhoeverListensIsToldNothingUnlessItMayBeTheAgent) {
+  const auto self = static_cast<uint32_t>(::geteuid());
+  const std::vector<uint32_t> others = {self + 1, self + 2};
+  const std::vector<uint32_t> own = {self + 1, self};
+  FakeAgent agent;
+  const Bytes hello = make_hello(kRing);
+  {
+    AppLink link;
+    link.start(agent.path(), hello.data(), hello.size(), &others);
+    EXPECT_EQ(link.state(), State::kClosed);
+    EXPECT_EQ(link.reason(), agent.path() + " is listened on by uid " + std::to_string(self) +
+                                 ", whom this application does not take for its agent: name it in agentUids "
+                                 "(RINGSIDE_AGENT_UIDS) if it is");
+    link.on_socket();
+  }
+  agent.accept();
+  EXPECT_EQ(agent.receive(), Bytes{});
+  AppLink link;
+  link.start(agent.path(), hello.data(), hello.size(), &own);
+  link.on_socket();
+  agent.accept();
+  EXPECT_EQ(agent.receive(), hello);
+}
+
 TEST(AppLinkOpen, AFullBacklogIsToldApart) {
   const FakeAgent agent(0);
   std::vector<std::unique_ptr<AppLink>> links;
