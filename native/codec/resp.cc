@@ -125,7 +125,8 @@ RespCut cut_resp_reply(const uint8_t* p, size_t n, size_t max_bytes, RespReply* 
     *out = RespReply{RespReply::Kind::kNull, {}, at};
     if (length.value < 0) return RespCut::kWhole;
     if (length.value > static_cast<int64_t>(max_bytes)) {
-      return bad(problem, "the reply is over the agent's bound (limits.legacyMessageBytes)");
+      *problem = "the reply is over the agent's bound (limits.legacyMessageBytes)";
+      return RespCut::kTooLong;
     }
     const size_t bytes = static_cast<size_t>(length.value);
     *wanted = at + bytes + 2;

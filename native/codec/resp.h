@@ -22,7 +22,7 @@ inline constexpr size_t kMaxRespLineBytes = 64 * 1024;
 /// protocol never does.
 constexpr bool begins_resp(uint8_t byte) { return byte == '*' || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z'); }
 
-enum class RespCut : uint8_t { kWhole, kNeedMore, kBad };
+enum class RespCut : uint8_t { kWhole, kNeedMore, kBad, kTooLong };
 
 struct RespCommand {
   std::array<std::string_view, kMaxKeptArguments> arguments;
@@ -47,7 +47,8 @@ struct RespReply {
   size_t bytes = 0;       // what the reply takes of the stream
 };
 
-/// The first reply of n bytes, as cut_resp_command. Arrays are kBad: no command of ours is answered with one.
+/// The first reply of n bytes, as cut_resp_command. Arrays are kBad: no command of ours is answered with one. kTooLong: a reply as it should be, but
+/// over the bound.
 RespCut cut_resp_reply(const uint8_t* p, size_t n, size_t max_bytes, RespReply* out, size_t* wanted, const char** problem);
 
 /// Room for the head of a bulk string or an array.

@@ -77,8 +77,9 @@ void Engine::destroy_link(Link* link) {
   if (link->upstream != UINT32_MAX) {
     Upstream& upstream = upstreams_.at(link->upstream);
     if (std::erase(upstream.links, link->handle) > 0) {
-      // A link that never opened or broke counts against its address; one that was drained does not.
-      if (!link->drain_then_close) {
+      // A link that never opened or broke counts against its address; one that was drained does not, nor one to an old server that has
+      // answered: what it does wrong on one connection is no reason to lose all of its calls.
+      if (!link->drain_then_close && !link->answered) {
         const bool was_open = link->state == LinkState::kOpen;
         if (!was_open) counters_.connect_failures++;
         upstream_failed(link->upstream, link->reason, was_open ? now_ns_ - link->since_ns : 0);

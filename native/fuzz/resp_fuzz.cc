@@ -21,7 +21,7 @@ void cut_all(const uint8_t* data, size_t size, Cut cut) {
     size_t wanted = 0;
     const char* problem = nullptr;
     const RespCut result = cut(rest.data(), rest.size(), kMax, &unit, &wanted, &problem);
-    if (result == RespCut::kBad) {
+    if (result == RespCut::kBad || result == RespCut::kTooLong) {
       REQUIRE(problem != nullptr && std::strlen(problem) > 0);
       return;
     }

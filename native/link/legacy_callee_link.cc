@@ -141,48 +141,68 @@ void LegacyCalleeLink::pump(FrameSink* sink) {
   }
 }
 
-ReadResult LegacyCalleeLink::out_of_room(const char* why) {
+ReadResult LegacyCalleeLink::out_of_room(FrameSink* sink, const char* why) {
+  refuse_reply(sink, why);
   reason = why;
   return ReadResult::kClosed;
 }
 
+/// The reply under way cannot be held: its call fails, and the connection ends, because the rest cannot be skipped without reading it all.
+/// Requests that wait for this connection go to another one.
+void LegacyCalleeLink::refuse_reply(FrameSink* sink, const char* why) {
+  answered = true;  // as it should, only too much
+  if (!busy_) return;
+  busy_ = false;
+  if (busy_id_ != 0) give_failure(sink, busy_id_, Code::kResourceExhausted, std::string("the old server's answer cannot be held: ") + why, false);
+}
+
+/// One reply at most: the next request is sent when nothing is left of what came, as it would be taken for the answer to it.
 size_t LegacyCalleeLink::take(FrameSink* sink, const uint8_t* p, size_t n) {
-  size_t at = 0;
-  for (;;) {
-    RespReply reply;
-    const char* problem = nullptr;
-    if (at < n && !busy_) {
-      fail("an old server replied to nothing");
-      return at;
-    }
-    const RespCut cut = cut_resp_reply(p + at, n - at, max_message_bytes_, &reply, &wanted_bytes_, &problem);
-    if (cut == RespCut::kNeedMore) return at;
-    if (cut == RespCut::kBad) {
-      fail(problem);
-      return at;
-    }
-    wanted_bytes_ = 0;
-    at += reply.bytes;
-    busy_ = false;
-    const uint64_t id = busy_id_;
-    bool open = true;
-    if (id != 0) {
-      switch (reply.kind) {
-        case RespReply::Kind::kBulk:
-          open = give_reply(sink, id, reply.text);
-          break;
-        case RespReply::Kind::kError:
-          open = give_failure(sink, id, Code::kInternal, "the old server refused: " + std::string(reply.text.substr(0, 256)), false);
-          break;
-        case RespReply::Kind::kText:
-        case RespReply::Kind::kNull:
-          open = give_failure(sink, id, Code::kInternal, "the old server answered with something that is no reply to a call", false);
-      }
-    }
-    if (!open) return at;
-    send_next();
-    if (!refused_.empty()) wake();
+  if (n == 0) return 0;
+  if (!busy_) {
+    fail("an old server replied to nothing, or twice");
+    return n;
   }
+  RespReply reply;
+  const char* problem = nullptr;
+  switch (cut_resp_reply(p, n, max_message_bytes_, &reply, &wanted_bytes_, &problem)) {
+    case RespCut::kNeedMore:
+      return 0;
+    case RespCut::kTooLong:
+      refuse_reply(sink, problem);
+      end(problem);
+      return n;
+    case RespCut::kBad:
+      fail(problem);
+      return n;
+    case RespCut::kWhole:
+      break;
+  }
+  wanted_bytes_ = 0;
+  busy_ = false;
+  answered = true;
+  if (busy_id_ != 0 && !give_answer(sink, busy_id_, reply)) return n;
+  if (reply.bytes < n) {
+    fail("an old server replied twice");
+    return n;
+  }
+  send_next();
+  if (!refused_.empty()) wake();
+  return n;
+}
+
+/// Hands the engine what the old server said to a request. False: the link is over.
+bool LegacyCalleeLink::give_answer(FrameSink* sink, uint64_t id, const RespReply& reply) {
+  switch (reply.kind) {
+    case RespReply::Kind::kBulk:
+      return give_reply(sink, id, reply.text);
+    case RespReply::Kind::kError:
+      return give_failure(sink, id, Code::kInternal, "the old server refused: " + std::string(reply.text.substr(0, 256)), false);
+    case RespReply::Kind::kText:
+    case RespReply::Kind::kNull:
+      break;
+  }
+  return give_failure(sink, id, Code::kInternal, "the old server answered with something that is no reply to a call", false);
 }
 
 bool LegacyCalleeLink::give_reply(FrameSink* sink, uint64_t id, std::string_view json) {

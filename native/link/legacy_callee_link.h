@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "native/codec/resp.h"
 #include "native/link/legacy_link.h"
 
 namespace ringside {
@@ -34,7 +35,7 @@ class LegacyCalleeLink final : public LegacyLink {
   };
 
   bool take_frame(const Frame& frame, bool must_take) override;
-  ReadResult out_of_room(const char* why) override;
+  ReadResult out_of_room(FrameSink* sink, const char* why) override;
   size_t take(FrameSink* sink, const uint8_t* p, size_t n) override;
   bool may_read() const override { return state != LinkState::kConnecting; }
   void pump(FrameSink* sink) override;
@@ -46,6 +47,8 @@ class LegacyCalleeLink final : public LegacyLink {
   void send(uint64_t id, uint64_t position, const uint8_t* header, size_t header_bytes, std::string_view body);
   void send_next();
   void cancel(uint64_t id);
+  void refuse_reply(FrameSink* sink, const char* why);
+  bool give_answer(FrameSink* sink, uint64_t id, const RespReply& reply);
   bool give_reply(FrameSink* sink, uint64_t id, std::string_view json);
   bool give_failure(FrameSink* sink, uint64_t id, Code code, std::string_view text, bool not_run);
 

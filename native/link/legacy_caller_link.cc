@@ -227,7 +227,7 @@ bool LegacyCallerLink::take_frame(const Frame& given, bool must_take) {
 }
 
 /// The rest of the message cannot be skipped without reading it all, so the connection ends, behind what is under way.
-ReadResult LegacyCallerLink::out_of_room(const char* why) {
+ReadResult LegacyCallerLink::out_of_room(FrameSink*, const char* why) {
   finish(open_slot(), std::string("-ERR ") + why + "\r\n");
   leaving_ = true;
   reason = why;

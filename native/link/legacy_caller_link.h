@@ -39,7 +39,7 @@ class LegacyCallerLink final : public LegacyLink {
   };
 
   bool take_frame(const Frame& frame, bool must_take) override;
-  ReadResult out_of_room(const char* why) override;
+  ReadResult out_of_room(FrameSink* sink, const char* why) override;
   size_t take(FrameSink* sink, const uint8_t* p, size_t n) override;
   bool may_read() const override { return !leaving_ && next_ - oldest_ < kMaxPipelined && out_.size() < max_outbound_bytes_; }
   void pump(FrameSink* sink) override;

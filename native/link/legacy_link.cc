@@ -69,7 +69,7 @@ ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
       std::memcpy(whole, partial_.data(), n);
       partial_.clear();
       if (partial_.capacity() > kLegacyReadBytes) std::vector<uint8_t>().swap(partial_);
-      if (!take_from(sink, whole, n)) return failed_ ? ReadResult::kViolation : ReadResult::kDrained;
+      if (!take_from(sink, whole, n)) return failed_ ? ReadResult::kViolation : over_ ? ReadResult::kClosed : ReadResult::kDrained;
     }
     if (!may_read()) {
       stopped_ = true;
@@ -93,11 +93,11 @@ ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
     read_bytes += n;
     if (!partial_.empty()) {
       // What one reading brings is always taken, so that short messages get through when long ones fill the account.
-      if (partial_.size() + n > kLegacyReadBytes && !account_->may_hold(booked_bytes_, n)) return out_of_room(kNoRoom);
+      if (partial_.size() + n > kLegacyReadBytes && !account_->may_hold(booked_bytes_, n)) return out_of_room(sink, kNoRoom);
       partial_.insert(partial_.end(), block, block + n);
       book();
     } else if (!take_from(sink, block, n)) {
-      return failed_ ? ReadResult::kViolation : ReadResult::kDrained;
+      return failed_ ? ReadResult::kViolation : over_ ? ReadResult::kClosed : ReadResult::kDrained;
     }
   }
 }
@@ -107,7 +107,7 @@ bool LegacyLink::take_from(FrameSink* sink, const uint8_t* p, size_t n) {
   wanted_bytes_ = 0;
   const size_t taken = take(sink, p, n);
   partial_.assign(p + taken, p + n);
-  return !failed_ && !gone_;
+  return !failed_ && !over_ && !gone_;
 }
 
 bool LegacyLink::give(FrameSink* sink, Frame& frame) {

@@ -65,8 +65,8 @@ class LegacyLink : public Link {
   virtual void pump(FrameSink* sink) = 0;
   /// Takes a frame as Link::append() does.
   virtual bool take_frame(const Frame& frame, bool must_take) = 0;
-  /// A message of the peer finds no room in the account: tells the peer where it can be told.
-  virtual ReadResult out_of_room(const char* why) = 0;
+  /// A message of the peer finds no room in the account: tells who waits for it, where they can be told.
+  virtual ReadResult out_of_room(FrameSink* sink, const char* why) = 0;
   /// All was written. Returns false to end the link, with `reason`.
   virtual bool written() = 0;
   /// Its kind's part of save() and restore().
@@ -77,6 +77,11 @@ class LegacyLink : public Link {
   void fail(std::string why) {
     reason = std::move(why);
     failed_ = true;
+  }
+  /// This side goes on no longer, though the peer did nothing wrong.
+  void end(std::string why) {
+    reason = std::move(why);
+    over_ = true;
   }
   /// The engine has closed this link while a frame was handed to it.
   bool give(FrameSink* sink, Frame& frame);
@@ -156,6 +161,7 @@ class LegacyLink : public Link {
   bool wake_ = false;     // read() has something to do that no event will tell of
   bool stopped_ = false;  // reading stopped because of may_read()
   bool failed_ = false;
+  bool over_ = false;
   bool gone_ = false;
 };
 

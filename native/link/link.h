@@ -161,6 +161,7 @@ class Link {
   uint32_t go_away_rounds = 0;  // bit per round whose ack is awaited
   bool peer_closed = false;     // the peer ended it, so it reads nothing any more
   bool condemned = false;       // the peer broke the protocol: it gets nothing any more
+  bool answered = false;        // an old server did, so that this link's end says nothing about its address
   bool hung_up = false;         // the poller told of the end, which may stand right behind the last bytes
   uint64_t requests_in = 0, responses_out = 0, frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
 };

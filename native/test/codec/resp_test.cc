@@ -110,7 +110,8 @@ TEST(RespReplyCut, AsksForMoreOrRefuses) {
   const std::string stream = "$3\r\nabc\r\n";
   for (size_t n = 0; n < stream.size(); n++) reply_of(stream.substr(0, n), RespCut::kNeedMore);
   reply_of("+PON", RespCut::kNeedMore);
-  for (const std::string_view wrong : {"*1\r\n", "x", "$-2\r\n", "$1001\r\n", "$1\r\nab\r\n", "+a\n", "+\n"}) reply_of(wrong, RespCut::kBad);
+  for (const std::string_view wrong : {"*1\r\n", "x", "$-2\r\n", "$1\r\nab\r\n", "+a\n", "+\n"}) reply_of(wrong, RespCut::kBad);
+  reply_of("$1001\r\n", RespCut::kTooLong);
 }
 
 TEST(RespHead, IsWhatTheOtherSideReads) {

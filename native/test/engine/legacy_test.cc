@@ -1,6 +1,7 @@
 // The legacy protocol through an engine: old clients on its listeners, old servers behind its clusters, and both at once.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 
 #include "native/test/engine/old_peers.h"
@@ -348,6 +349,97 @@ TEST(LegacyCallee, AnAnswerThatIsNoneIsAFailureAndABreachEndsTheLink) {
   EXPECT_EQ(mesh.caller.take().text(), "the old server refused: ERR what is GET");
   server.connections[0].send("+more\r\n");
   mesh.box.turn_until([&] { server.receive(); return server.connections[0].ended; });
+}
+
+/// Two calls over one connection to an old server: the first is under way, the second waits behind it.
+struct OneConnection {
+  Mesh mesh;
+  OldServer server;
+
+  static EngineOptions one_at_a_time() {
+    EngineOptions options;
+    options.legacy_connections_per_instance = 1;
+    options.max_legacy_message_bytes = 100'000;
+    return options;
+  }
+  OneConnection() : mesh(one_at_a_time()) {
+    mesh.box.apply(set_cluster(1, {server.endpoint()}), set_service("s"), set_flow("s", 1));
+    mesh.call(1, "[1]");
+    mesh.call(2, "[2]");
+    await_request(0);
+  }
+  void await_request(size_t connection) {
+    mesh.box.turn_until([&] {
+      server.receive();
+      return server.connections.size() > connection && !server.connections[connection].got.empty();
+    });
+  }
+  WireFrame answer() {
+    mesh.box.turn_until([&] { return mesh.caller.has_frame(); });
+    return mesh.caller.take();
+  }
+  /// The second call is asked on a connection of its own, at once, and gets its own answer.
+  void expect_the_second_goes_on() {
+    await_request(1);
+    EXPECT_EQ(server.connections[1].got, call("[2]"));
+    server.connections[1].send(bulk(ok("\"two\"")));
+    const WireFrame second = answer();
+    EXPECT_EQ(second.id(), 2u);
+    EXPECT_EQ(second.code(), Code::kOk);
+    EXPECT_EQ(second.body, "\"two\"");
+    server.receive();
+    EXPECT_TRUE(server.connections[0].ended);
+  }
+};
+
+TEST(LegacyCallee, AnAnswerOverTheBoundCostsItsCallAndItsConnectionOnly) {
+  OneConnection old;
+  old.server.connections[0].send("$100001\r\n{");
+  const WireFrame first = old.answer();
+  EXPECT_EQ(first.id(), 1u);
+  EXPECT_EQ(first.code(), Code::kResourceExhausted);
+  EXPECT_FALSE(first.not_run());
+  EXPECT_NE(first.text().find("limits.legacyMessageBytes"), std::string::npos) << first.text();
+  old.expect_the_second_goes_on();
+  EXPECT_EQ(old.mesh.box.engine.counters().protocol_violations, 0u);
+}
+
+TEST(LegacyCallee, ASecondAnswerIsNobodysAndCostsItsConnectionOnly) {
+  OneConnection old;
+  old.server.connections[0].send(bulk(ok("1")) + bulk(ok("\"not asked for\"")));
+  const WireFrame first = old.answer();
+  EXPECT_EQ(first.id(), 1u);
+  EXPECT_EQ(first.body, "1");
+  old.expect_the_second_goes_on();
+  EXPECT_EQ(old.mesh.box.engine.counters().protocol_violations, 1u);
+}
+
+TEST(LegacyCallee, AConnectionThatItsServerEndsAfterAnAnswerIsReplacedAtOnce) {
+  OneConnection old;
+  old.server.connections[0].send(bulk(ok("1")));
+  EXPECT_EQ(old.answer().body, "1");
+  old.mesh.box.turn_until([&] { old.server.receive(); return old.server.connections[0].got.size() == 2 * call("[1]").size(); });
+  old.server.connections[0].fd.reset();
+  EXPECT_EQ(old.answer().code(), Code::kUnavailable) << "it may have run";
+  old.mesh.call(3, "[3]");
+  old.await_request(1);
+  old.server.connections[1].send(bulk(ok("3")));
+  EXPECT_EQ(old.answer().body, "3");
+}
+
+TEST(LegacyCallee, WhatNeverGaveAnAnswerIsLeftAloneForAWhile) {
+  OneConnection old;
+  old.server.connections[0].send("220 mail.example ESMTP\r\n");
+  std::map<uint64_t, WireFrame> answers;
+  for (int i = 0; i < 2; i++) {
+    const WireFrame answer = old.answer();
+    answers[answer.id()] = answer;
+  }
+  EXPECT_EQ(answers[1].code(), Code::kUnavailable);
+  EXPECT_FALSE(answers[1].not_run());
+  EXPECT_EQ(answers[2].code(), Code::kUnavailable);
+  EXPECT_TRUE(answers[2].not_run());
+  EXPECT_EQ(old.mesh.box.engine.counters().connects, 1u);
 }
 
 TEST(Legacy, OldClientToOldServerKeepsCodesAndProps) {
