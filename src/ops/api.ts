@@ -43,6 +43,7 @@ export const STEPS = [
   'downloading',
   'verifying',
   'unpacking',
+  'checking',
   'starting',
   'handing over',
   'probation',

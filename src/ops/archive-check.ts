@@ -22,6 +22,8 @@ export interface ArchiveLimits {
 const FILES = ['File', 'OldFile', 'ContiguousFile'];
 const SET_ID = 0o6000;
 const MAX_PATH_BYTES = 2_048;
+/** Each is looked up on the way to every file below. */
+const MAX_PATH_NAMES = 64;
 
 /** See the file's head: `add` every entry, then `finish`. Both throw an Error that names the entry. */
 export class ArchiveCheck {
@@ -42,6 +44,8 @@ export class ArchiveCheck {
     if (Buffer.byteLength(path) > MAX_PATH_BYTES || Buffer.byteLength(linkpath) > MAX_PATH_BYTES)
       throw refuse(`has a path longer than ${MAX_PATH_BYTES} bytes`);
     const names = namesOf(path);
+    if (names.length > MAX_PATH_NAMES || namesOf(linkpath).length > MAX_PATH_NAMES)
+      throw refuse(`has a path of more than ${MAX_PATH_NAMES} names`);
     if (path.startsWith('/') || names.includes('..') || path.includes('\0') || path.includes('\\'))
       throw refuse('does not lie inside the directory');
 

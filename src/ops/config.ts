@@ -107,6 +107,16 @@ const versions = z.strictObject({
   maxDownloadBytes: sizeBytes(MIB, 16_384 * MIB, 512 * MIB, { means: 'Largest archive.' }),
   maxUnpackedBytes: sizeBytes(MIB, 65_536 * MIB, 2_048 * MIB, { means: 'All files of an archive together.' }),
   maxEntries: integer(10, 10_000_000, 100_000, { means: 'Files, directories and links of an archive.' }),
+  maxRatio: integer(2, 2_000, 100, {
+    means:
+      'How much larger an archive may become when it is unpacked, at any moment of it; its first MiB does not count.',
+  }),
+  unpackMs: durationMs(1_000, 3_600_000, 120_000, {
+    means: 'How long unpacking may take, until all of it is on disk.',
+  }),
+  checkMs: durationMs(1_000, 600_000, 30_000, {
+    means: 'How long each of the checks of a version may take before it is started.',
+  }),
   downloadMs: durationMs(1_000, 3_600_000, 600_000, { means: 'How long a download may take.' }),
   stallMs: durationMs(100, 600_000, 15_000, {
     means: 'How long a server may be silent, before its answer and during it.',

@@ -1,9 +1,11 @@
 /**
  * Brings an archive onto this machine: from a file or an http or https URL into a file of ours, never more than the configured size, never
- * longer than the configured times, counted and hashed on the way. What is at the other end is not trusted before its hash was compared.
+ * longer than the configured times, counted and hashed on the way. What is at the other end is not trusted before its hash was compared. It runs in
+ * fetch-process.ts: a file system that does not answer blocks threads, which only the end of a process ends.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, statSync } from 'node:fs';
+import { constants, createWriteStream } from 'node:fs';
+import { open as openFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -53,6 +55,8 @@ export async function download(source: string, target: string, options: Download
       transform(chunk: Buffer, _encoding, done) {
         bytes += chunk.length;
         if (bytes > limits.maxDownloadBytes) return done(new Error(tooLarge(limits)));
+        if (totalBytes !== undefined && bytes > totalBytes)
+          return done(new Error(`it goes on behind the ${totalBytes} bytes that were announced`));
         hash.update(chunk);
         onBytes(bytes, totalBytes);
         return done(null, chunk);
@@ -92,13 +96,22 @@ async function open(
     return { body, ...(typeof length === 'string' ? { totalBytes: Number(length) } : {}) };
   }
   const path = source.startsWith('/') ? source : fileURLToPath(source);
-  const { size } = regularFile(path);
-  return { body: createReadStream(path), totalBytes: size };
+  // Looked at before it is opened, since that alone does something to some devices, and after, since it may be another one by then.
+  mustHoldBytes(path, await stat(path));
+  const file = await openFile(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const { size } = mustHoldBytes(path, await file.stat());
+    return { body: file.createReadStream({ end: size - 1 }), totalBytes: size };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
-function regularFile(path: string) {
-  const facts = statSync(path);
+/** Files of the kernel call themselves regular and empty, and reading them may wait for ever. */
+function mustHoldBytes<T extends { isFile(): boolean; size: number }>(path: string, facts: T): T {
   if (!facts.isFile()) throw new Error(`${path} is no regular file`);
+  if (facts.size === 0) throw new Error(`${path} is empty`);
   return facts;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Upgrades and rollbacks, one at a time: download, verify, unpack, replace the agent (replace-agent.ts), watch the new one, and go back when it
+ * Upgrades and rollbacks, one at a time: download, verify, unpack, check the version, replace the agent (replace-agent.ts), watch the new one, and go back when it
  * does not do well. Each step is on disk before it begins; a restarted ops agent goes on from there (recover.ts).
  */
 import { randomUUID } from 'node:crypto';
@@ -10,20 +10,18 @@ import { lookAtAgent } from './agent-health.js';
 import { isOutcome } from './api.js';
 import type { Handoff, Outcome, Progress, Step, UpgradeRequest } from './api.js';
 import type { OpsConfig } from './config.js';
-import { download } from './download.js';
+import { checkVersion } from './check-version.js';
+import { fetchArchive } from './fetch-archive.js';
 import type { ProgressLog } from './progress-log.js';
 import { ReplaceAgent } from './replace-agent.js';
 import type { StateFile } from './state-file.js';
 import type { Supervisor } from './supervisor.js';
-import { unpack } from './unpack.js';
+import { commandIn, packageIn } from './versions.js';
 import type { Versions } from './versions.js';
 import { watchProbation } from './watch-probation.js';
 
-/** How often the progress of a download is told, at most. */
-const TELL_BYTES_MS = 200;
-
 /** Steps up to the moment at which another agent begins to run: without a record none of them begins. */
-const FIRST_STEPS: readonly Step[] = ['downloading', 'verifying', 'unpacking', 'starting'];
+const FIRST_STEPS: readonly Step[] = ['downloading', 'verifying', 'unpacking', 'checking', 'starting'];
 
 /** What cannot be begun now, with the HTTP status that says so. */
 export class JobRefused extends Error {
@@ -59,10 +57,15 @@ export class Jobs {
     const { current } = this.state.now;
     if (version === current) throw new JobRefused(409, `version ${version} is the current one`);
     const there = this.versions.find(version);
-    if (there !== undefined && there.sha256 !== sha256)
-      throw new JobRefused(409, `another archive is installed as version ${version}: ${there.sha256}`);
-    return this.#begin('upgrade', version, async () => {
-      if (there === undefined) await this.#install(request);
+    const isThere = there?.sha256 === sha256;
+    if (there !== undefined && !isThere && !this.state.now.neverRan.includes(version))
+      throw new JobRefused(
+        409,
+        `another archive is installed as version ${version}, and has run: ${there.sha256}; give the new one another name`,
+      );
+    return this.#begin('upgrade', version, isThere ? 'checking' : 'downloading', async () => {
+      if (isThere) await this.#check(version, this.versions.packageOf(version));
+      else await this.#install(request);
       this.step('starting');
       const wasReady = await this.#isReady();
       const handoff = await this.replace.by(version, { current: version, previous: current }, () =>
@@ -77,7 +80,7 @@ export class Jobs {
     this.#mayBegin();
     const { current, previous } = this.state.now;
     if (previous === null) throw new JobRefused(409, 'there is no version before the current one');
-    return this.#begin('rollback', previous, async () => {
+    return this.#begin('rollback', previous, 'starting', async () => {
       this.step('starting');
       const after = { current: previous, previous: current };
       const handoff = await this.replace.by(previous, after, () => this.step('handing over'));
@@ -167,50 +170,54 @@ export class Jobs {
     if (this.#calledOff.signal.aborted) throw new JobRefused(503, 'this ops agent is about to end');
   }
 
-  #begin(kind: Progress['kind'], version: string, work: () => Promise<void>): string {
+  #begin(kind: Progress['kind'], version: string, first: Step, work: () => Promise<void>): string {
     const job = randomUUID();
     const { current, previous } = this.state.now;
-    const first =
-      kind === 'upgrade' && this.versions.find(version) === undefined ? 'downloading' : 'starting';
     const at = new Date().toISOString();
     this.state.set({ job: { job, kind, version, step: first, at, before: { current, previous } } });
     this.go(work);
     return job;
   }
 
+  /** What has never run can be replaced, and what is refused leaves what is there. */
   async #install({ version, source, sha256 }: UpgradeRequest): Promise<void> {
-    const { versions, config } = this;
+    const { versions, config, state } = this;
     const archive = versions.downloadPath(version);
-    const signal = this.#calledOff.signal;
     try {
       this.step('downloading');
-      const found = await download(source, archive, {
-        ...{ limits: config.versions, signal },
-        onBytes: this.#tellBytes(),
-      });
-      this.step('verifying');
-      if (found !== sha256) throw new Error(`the archive's sha256 is ${found} instead of ${sha256}`);
-      this.step('unpacking');
-      await unpack(archive, versions.preparePartial(version), config.versions, signal);
+      const directory = await versions.preparePartial(version);
+      const events = {
+        onBytes: (...so: [number, number | undefined]) => this.#tellBytes(...so),
+        onStep: (step: Step) => this.step(step),
+      };
+      const order = { source, sha256, archive, directory, limits: config.versions };
+      await fetchArchive(order, events, this.#calledOff.signal);
+      await this.#check(version, packageIn(directory));
+      const known = versions.list().map((one) => one.version);
+      const neverRan = state.now.neverRan.filter((name) => name !== version && known.includes(name));
+      state.set({ neverRan: [...neverRan, version] });
       versions.install(version, { sha256, source, installedAt: new Date().toISOString() });
     } catch (error) {
-      versions.removePartial();
+      await versions.removePartial();
       throw error;
     }
     rmSync(archive, { force: true });
   }
 
+  async #check(version: string, directory: string): Promise<void> {
+    this.step('checking');
+    const { agent, versions } = this.config;
+    const command = commandIn(directory, version, agent.command);
+    const options = { agentConfig: agent.config, checkMs: versions.checkMs };
+    await checkVersion({ version, directory, command }, options, this.#calledOff.signal);
+  }
+
   /** Bytes are told, not written down: nothing of a download survives. */
-  #tellBytes(): (bytes: number, totalBytes: number | undefined) => void {
-    let toldAtMs = 0;
-    return (bytes, totalBytes) => {
-      const { job } = this.state.now;
-      const whole = bytes === totalBytes;
-      if (job === null || (!whole && performance.now() - toldAtMs < TELL_BYTES_MS)) return;
-      toldAtMs = performance.now();
-      const { before: _before, ...now } = job;
-      this.progress.tell({ ...now, bytes, ...(totalBytes === undefined ? {} : { totalBytes }) });
-    };
+  #tellBytes(bytes: number, totalBytes: number | undefined): void {
+    const { job } = this.state.now;
+    if (job === null) return;
+    const { before: _before, ...now } = job;
+    this.progress.tell({ ...now, bytes, ...(totalBytes === undefined ? {} : { totalBytes }) });
   }
 
   async #isReady(): Promise<boolean> {

@@ -67,11 +67,12 @@ export class OpsAgent {
     const { publicKey } = this.config.versions;
     if (
       publicKey !== null &&
-      (request.signature === undefined || !isSigned(request.sha256, request.signature, publicKey))
+      (request.signature === undefined ||
+        !isSigned(request.version, request.sha256, request.signature, publicKey))
     )
       throw new JobRefused(
         403,
-        'the signature does not fit versions.publicKey and sha256; nothing was downloaded',
+        'the signature does not fit versions.publicKey, version and sha256; nothing was downloaded',
       );
     return this.#jobs.upgrade(request);
   }

@@ -19,7 +19,7 @@ export function recover(
   const { job } = state.now;
   const agent = supervisor.find(state.now.agent);
   const candidate = supervisor.find(state.now.candidate);
-  versions.removePartial();
+  void versions.removePartial();
   supervisor.forgetAllBut([agent, candidate]);
   if (agent) {
     log.info({ agentPid: agent.pid, version: agent.version }, 'an agent runs already; it is gone on with');

@@ -87,7 +87,10 @@ export class ReplaceAgent {
         run.ready,
         run.ended.then(() => 'ended' as const),
       ]);
-      if (typeof told === 'object') return;
+      if (typeof told === 'object') {
+        const neverRan = this.state.now.neverRan.filter((version) => version !== run.version);
+        return this.state.note({ neverRan });
+      }
       await run.kill();
       const why = told === 'late' ? this.#notReady() : run.describeEnd();
       throw new Error(`the agent of version ${run.version} ${why}`);

@@ -55,6 +55,8 @@ const stateSchema = z.object({
   candidate: agentRecord.nullable(),
   job: progress.extend({ before: versions }).nullable(),
   last: progress.nullable(),
+  /** Versions that were installed and of which no agent has served yet. */
+  neverRan: z.array(z.string()).default([]),
 });
 export type OpsState = z.output<typeof stateSchema>;
 
@@ -77,7 +79,7 @@ export class StateFile {
     this.#path = join(directory, 'state.json');
     this.#state = read(this.#path) ?? {
       ...{ format: 1, current: BUILT_IN, previous: null },
-      ...{ agent: null, candidate: null, job: null, last: null },
+      ...{ agent: null, candidate: null, job: null, last: null, neverRan: [] },
     };
   }
 
@@ -108,7 +110,7 @@ export class StateFile {
 
   #write(state: OpsState): void {
     try {
-      writeDurably(this.#path, `${JSON.stringify(state, null, 2)}\n`);
+      writeDurably(this.#path, `${JSON.stringify(asFormerly(state), null, 2)}\n`);
     } catch (error) {
       throw new Error(`${this.#path} cannot be written: ${errorText(error)}`, { cause: error });
     }
@@ -116,6 +118,12 @@ export class StateFile {
     clearTimeout(this.#again);
     this.#again = undefined;
   }
+}
+
+/** What an ops agent of version 0.1.0 reads as well: it does not know this step. */
+function asFormerly(state: OpsState): OpsState {
+  const { job } = state;
+  return job?.step === 'checking' ? { ...state, job: { ...job, step: 'unpacking' } } : state;
 }
 
 function read(path: string): OpsState | undefined {

@@ -73,7 +73,11 @@ export class Supervisor {
   /** The candidate serves from now on, with whatever else `change` says of the state. */
   promote(run: AgentRun, change: Parameters<StateFile['set']>[0]): void {
     const replaced = this.#run;
-    this.state.note({ ...change, agent: this.state.now.candidate, candidate: null });
+    const { candidate, neverRan } = this.state.now;
+    this.state.note({
+      ...{ ...change, agent: candidate, candidate: null },
+      neverRan: neverRan.filter((version) => version !== run.version),
+    });
     this.#serveWith(run, true);
     replaced?.forget();
   }

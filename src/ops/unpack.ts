@@ -1,6 +1,7 @@
 /**
- * Unpacks the archive of a version: read once to judge all of it (archive-check.ts), then once more to write it, both with a bound on what
- * comes out of the compression. When this returns, everything is on disk.
+ * Unpacks the archive of a version: read once to judge all of it (archive-check.ts), then once more to write it, both with bounds on what
+ * comes out of the compression, from its first byte on. When this returns, everything is on disk. Its time is bounded by who runs it
+ * (fetch-archive.ts).
  */
 import { createReadStream } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
@@ -16,6 +17,13 @@ import type { ArchiveLimits } from './archive-check.js';
 
 /** Headers and padding of an entry, at most: its own block, a long name, extended attributes. */
 const OVERHEAD_BYTES_PER_ENTRY = 16 * 1024;
+/** What `maxRatio` does not count: a small archive is mostly padding. */
+const RATIO_FREE_BYTES = 1024 * 1024;
+
+export interface UnpackLimits extends ArchiveLimits {
+  /** Bytes that may come out of the compression for each that went in, above the first MiB. */
+  maxRatio: number;
+}
 
 /**
  * @param archive a tar file compressed with gzip
@@ -25,7 +33,7 @@ const OVERHEAD_BYTES_PER_ENTRY = 16 * 1024;
 export async function unpack(
   archive: string,
   directory: string,
-  limits: ArchiveLimits,
+  limits: UnpackLimits,
   signal: AbortSignal,
 ): Promise<void> {
   const check = new ArchiveCheck(limits);
@@ -38,9 +46,23 @@ export async function unpack(
     }
     entry.resume();
   };
+  /** How many bytes hold the whole archive; what comes behind is padding. */
+  let endBytes = Infinity;
   const tar = async (parser: NodeJS.WritableStream): Promise<void> => {
+    const file = createReadStream(archive);
+    const bounds = bounded(limits, () => file.bytesRead);
+    let passedBytes = 0;
+    // The parser keeps what comes behind the end of the archive, and copies all of it whenever more comes.
+    const toTheEnd = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        if (passedBytes >= endBytes) return done();
+        passedBytes += chunk.length;
+        return done(null, chunk);
+      },
+    });
+    parser.once('eof', () => (endBytes = Math.min(endBytes, passedBytes)));
     try {
-      await pipeline(createReadStream(archive), createGunzip(), bounded(limits), parser, { signal });
+      await pipeline(file, createGunzip(), bounds, toTheEnd, parser, { signal });
     } catch (error) {
       throw wrong ?? new Error(`the archive cannot be unpacked: ${errorText(error)}`, { cause: error });
     }
@@ -60,14 +82,20 @@ function factsOf({ path, type, size, mode, linkpath }: ReadEntry) {
   return { path, type, size, mode: mode ?? 0, ...(linkpath === undefined ? {} : { linkpath }) };
 }
 
-/** Lets through no more than an archive within the limits can have. */
-function bounded({ maxUnpackedBytes, maxEntries }: ArchiveLimits): Transform {
-  let left = maxUnpackedBytes + maxEntries * OVERHEAD_BYTES_PER_ENTRY;
+/** Lets through no more than an archive within the limits can have, and no more than fits what was read of it so far. */
+function bounded(
+  { maxUnpackedBytes, maxEntries, maxRatio }: UnpackLimits,
+  packedBytes: () => number,
+): Transform {
+  const most = maxUnpackedBytes + maxEntries * OVERHEAD_BYTES_PER_ENTRY;
+  let bytes = 0;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
-      left -= chunk.length;
-      if (left < 0)
+      bytes += chunk.length;
+      if (bytes > most)
         done(new Error('it is larger unpacked than versions.maxUnpackedBytes and versions.maxEntries allow'));
+      else if (bytes > RATIO_FREE_BYTES + maxRatio * packedBytes())
+        done(new Error(`it grows more than versions.maxRatio, ${maxRatio} times, when it is unpacked`));
       else done(null, chunk);
     },
   });

@@ -3,12 +3,13 @@ import { readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lookAtAgent } from '../../src/ops/agent-health.js';
 import type { AppProcess } from '../support/app-process.js';
 import { KeptMesh } from '../support/kept-mesh.js';
 import type { OpsProcess, Problem } from '../support/ops-process.js';
-import { processExists } from '../support/proc-facts.js';
+import { childrenOf, processExists } from '../support/proc-facts.js';
 import { expectTruth, failuresOf } from '../support/truth.js';
 import { until } from '../support/until.js';
 import { archiveOf, launchers, sha256Of } from '../support/version-archive.js';
@@ -107,6 +108,10 @@ describe('an agent that is kept', () => {
     // It is on disk already.
     expect(await ops.outcome(archive)).toMatchObject({ step: 'done' });
     expect(await ops.outcome('rollback')).toMatchObject({ step: 'done' });
+    // What has run is what it was.
+    const other = await archiveOf(mesh.directory, 'v2', '// other');
+    const refused = await ops.ask<Problem>('POST', '/v1/upgrade', other);
+    expect(refused).toMatchObject({ statusCode: 409, answer: { detail: saying('and has run') } });
     await unharmed(client, server, 'steady-');
     expect(client.events.length).toBe(events);
     expect(await ops.versions()).toMatchObject([
@@ -139,6 +144,63 @@ describe('an agent that is kept', () => {
     });
   });
 
+  it('goes on when a version cannot run here, is another one, or does not know the configuration', async () => {
+    const refusing = await archiveOf(mesh.directory, 'refusing', launchers.good, {
+      check: `process.stderr.write('no such field'); process.exit(2);`,
+    });
+    const foreign = await archiveOf(mesh.directory, 'foreign', launchers.good, {
+      files: { 'build/Release/ringside.node': 'of another machine' },
+    });
+    const older = await archiveOf(mesh.directory, '1.0.0');
+    await untouched('checks-', async () => {
+      for (const [archive, said] of [
+        [refusing, "cannot use the agent's configuration: it ended with code 2: no such field"],
+        [foreign, 'has an addon that cannot be loaded here'],
+        [{ ...older, version: '2.0.0' }, 'holds version "1.0.0" by its package.json, not 2.0.0'],
+      ] as const)
+        expect(await ops.outcome(archive)).toMatchObject({ step: 'failed', detail: saying(said) });
+      const names = (await ops.versions()).map(({ version }) => version);
+      for (const name of ['refusing', 'foreign', '1.0.0', '2.0.0']) expect(names).not.toContain(name);
+    });
+  });
+
+  it('is started again when it crashes while an archive is on its way, whatever that does', async () => {
+    const zeros = join(mesh.directory, 'zeros.tar.gz');
+    writeFileSync(zeros, gzipSync(Buffer.alloc(16 * 1024 * 1024)));
+    const archive = await archiveOf(mesh.directory, 'on-its-way');
+    let answer: (bytes: Buffer) => void = () => undefined;
+    const server = createServer((_request, response) => {
+      answer = (bytes) => response.end(bytes);
+      response.writeHead(200).flushHeaders();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const source = `http://127.0.0.1:${(server.address() as AddressInfo).port}/x`;
+
+    const { agent } = await ops.status();
+    await ops.upgrade({ ...archive, source });
+    const fetching = await until('the process that fetches it', () =>
+      childrenOf(ops.process.pid).find((pid) => pid !== agent.pid),
+    );
+    // As one that hangs, or is busy for ever.
+    process.kill(fetching, 'SIGSTOP');
+    process.kill(agent.pid as number, 'SIGKILL');
+    const next = await until('another process', async () => {
+      const status = await ops.status();
+      return status.agent.pid !== agent.pid && status.agent.state === 'running' ? status : undefined;
+    });
+    expect(next.job).toMatchObject({ version: 'on-its-way', step: 'downloading' });
+    process.kill(fetching, 'SIGCONT');
+    await until('the request', () => answer.length > 0);
+    answer(readFileSync(zeros));
+    expect(await ops.over()).toMatchObject({ step: 'failed', detail: saying('sha256') });
+    server.close();
+
+    const padding = { version: 'zeros', source: zeros, sha256: sha256Of(zeros) };
+    expect(await ops.outcome(padding)).toMatchObject({ step: 'failed', detail: saying('versions.maxRatio') });
+    expect((await ops.running()).agent.pid).toBe(next.agent.pid);
+    await servedAgain();
+  });
+
   it('goes on when a version crashes at its start, and says what it said', async () => {
     const archive = await archiveOf(mesh.directory, 'crashing', launchers.crashing);
     await untouched('crashing-', async () => {
@@ -146,6 +208,12 @@ describe('an agent that is kept', () => {
         step: 'failed',
         detail: 'the agent of version crashing ended with code 1: this version is broken',
       });
+      // It has never run: the one that mends it may bear its name, also when that is broken again.
+      const again = await archiveOf(mesh.directory, 'crashing', `${launchers.crashing} // again`);
+      expect(again.sha256).not.toBe(archive.sha256);
+      expect(await ops.outcome(again)).toMatchObject({ step: 'failed', detail: saying('is broken') });
+      const { sha256 } = (await ops.versions()).find(({ version }) => version === 'crashing') ?? {};
+      expect(sha256).toBe(again.sha256);
     });
   });
 

@@ -1,9 +1,10 @@
 // `ringside upgrade` against one ops agent, `ringside rollout` against ten of which one is bad: real ops agents with real agents that have nothing
 // to do, some over their unix socket, some over TCP.
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signatureOf } from '../../src/ops/signature.js';
 import { commandLine } from '../support/agent-process.js';
 import { KeptMesh } from '../support/kept-mesh.js';
 import type { OpsProcess } from '../support/ops-process.js';
@@ -24,8 +25,6 @@ async function command(...args: string[]): Promise<{ code: number | null; stdout
 }
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-const signatureOf = ({ sha256 }: Archive): string =>
-  sign(null, Buffer.from(sha256, 'hex'), privateKey).toString('base64');
 
 const wanted = ({ version, source, sha256 }: Archive): string[] => [
   '--source',
@@ -35,7 +34,11 @@ const wanted = ({ version, source, sha256 }: Archive): string[] => [
   '--version',
   version,
 ];
-const signed = (archive: Archive): string[] => [...wanted(archive), '--signature', signatureOf(archive)];
+const signed = (archive: Archive): string[] => [
+  ...wanted(archive),
+  '--signature',
+  signatureOf(archive.version, archive.sha256, privateKey),
+];
 
 describe('ringside upgrade', { timeout: testMs }, () => {
   const mesh = new KeptMesh();
@@ -51,7 +54,12 @@ describe('ringside upgrade', { timeout: testMs }, () => {
   it('tells what moved, and by its code how it ended', async () => {
     const good = await archiveOf(mesh.directory, 'good');
     const another = await archiveOf(mesh.directory, 'another', '// another');
-    for (const signature of [[], ['--signature', signatureOf(another)]]) {
+    // Of another archive, and of this one as another version: an old release that somebody calls a new one.
+    const wrong = [
+      signatureOf('good', another.sha256, privateKey),
+      signatureOf('old', good.sha256, privateKey),
+    ];
+    for (const signature of [[], ...wrong.map((text) => ['--signature', text])]) {
       const refused = await command('upgrade', ...wanted(good), ...signature, '--socket', ops.opsSocket);
       expect(refused).toMatchObject({ code: 1 });
       expect(refused.stderr).toContain('the signature does not fit');

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
@@ -106,7 +107,12 @@ describe('fails in words', () => {
   });
 
   it('for what is no file, what is not there, and nobody at the other end', async () => {
-    await expect(fetched(directory)).rejects.toThrow('is no regular file');
+    const pipe = join(directory, 'pipe');
+    expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
+    for (const path of [directory, pipe, '/dev/zero'])
+      await expect(fetched(path)).rejects.toThrow(`${path} is no regular file`);
+    // Regular as it says itself, and whoever reads it waits for the kernel's next message.
+    await expect(fetched('/proc/kmsg')).rejects.toThrow('/proc/kmsg is empty');
     await expect(fetched(join(directory, 'nothing'))).rejects.toThrow('ENOENT');
     await expect(fetched('http://127.0.0.1:1/x')).rejects.toThrow('ECONNREFUSED');
   });

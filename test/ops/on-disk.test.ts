@@ -51,6 +51,18 @@ describe('the state', () => {
   );
 });
 
+it('a state of the first release is read, and one that this release writes is read by that', () => {
+  const state = new StateFile(directory);
+  const before = { current: BUILT_IN, previous: null };
+  const job = { job: 'j', kind: 'upgrade', version: 'v', step: 'checking', at: 'now', before } as const;
+  state.set({ job });
+  const file = join(directory, 'state.json');
+  const { neverRan: _, ...written } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  expect(written).toMatchObject({ format: 1, job: { step: 'unpacking' } });
+  writeFileSync(file, JSON.stringify(written));
+  expect(new StateFile(directory).now.neverRan).toEqual([]);
+});
+
 describe('a disk that is full', () => {
   // The file beside it, which every write begins with, cannot be made where a directory has its name.
   const fill = (): void => void mkdirSync(join(directory, 'state.json.new'));
@@ -149,52 +161,67 @@ describe('a process', () => {
 });
 
 describe('versions', () => {
-  const install = (
+  const install = async (
     versions: Versions,
     version: string,
     installedAt: string,
     manifest: object | string = {},
-  ): void => {
-    const partial = versions.preparePartial(version);
+  ): Promise<void> => {
+    const partial = await versions.preparePartial(version);
     const text =
       typeof manifest === 'string' ? manifest : JSON.stringify({ bin: { ringside: 'x.mjs' }, ...manifest });
     writeFileSync(join(partial, 'package.json'), text);
     versions.install(version, { sha256: 'ab', source: '/x', installedAt });
   };
 
-  it('are whole or not there', () => {
+  it('are whole or not there', async () => {
     const versions = new Versions(directory);
     mkdirSync(join(directory, 'half.partial'));
     writeFileSync(join(directory, 'half.download'), '');
     // Its origin was written, and then the machine died.
     writeFileSync(join(directory, 'gone.json'), '{"sha256":"","source":"","installedAt":""}');
-    install(versions, 'v1', '2026-01-01');
+    await install(versions, 'v1', '2026-01-01');
     expect(versions.list().map(({ version }) => version)).toEqual(['v1']);
     expect(versions.find('gone')).toBeUndefined();
     expect(versions.find('../v1')).toBeUndefined();
-    versions.removePartial();
+    await versions.removePartial();
     expect(readdirSync(directory).sort()).toEqual(['gone.json', 'v1', 'v1.json']);
     expect(JSON.parse(readFileSync(join(directory, 'v1.json'), 'utf8'))).toMatchObject({ source: '/x' });
   });
 
-  it('are removed when they are old, but for those that are needed', () => {
+  it('are removed when they are old, but for those that are needed', async () => {
     const versions = new Versions(directory);
-    for (let i = 1; i <= 5; i++) install(versions, `v${i}`, `2026-01-0${i}`);
+    for (let i = 1; i <= 5; i++) await install(versions, `v${i}`, `2026-01-0${i}`);
     expect(versions.prune(2, ['v1', BUILT_IN, null])).toEqual(['v3', 'v2']);
     expect(versions.list().map(({ version }) => version)).toEqual(['v5', 'v4', 'v1']);
     expect(existsSync(join(directory, 'v3'))).toBe(false);
   });
 
-  it('are run as their package.json says, or as the configuration does', () => {
+  it('are run as their package.json says, or as the configuration does', async () => {
     const versions = new Versions(directory);
-    install(versions, 'v1', '2026-01-01');
-    install(versions, 'out', '2026-01-01', { bin: { ringside: '../v1/x.mjs' } });
-    install(versions, 'none', '2026-01-01', '{}');
+    await install(versions, 'v1', '2026-01-01');
+    await install(versions, 'out', '2026-01-01', { bin: { ringside: '../v1/x.mjs' } });
+    await install(versions, 'none', '2026-01-01', '{}');
     expect(versions.command('v1', null)).toEqual([process.execPath, join(directory, 'v1', 'x.mjs')]);
     expect(versions.command('v1', ['run', '{directory}/y'])).toEqual(['run', join(directory, 'v1', 'y')]);
     expect(() => versions.command('out', null)).toThrow('lies outside');
-    expect(() => versions.command('none', null)).toThrow('bin');
+    expect(() => versions.command('none', null)).toThrow('has no bin.ringside');
+    await install(versions, 'large', '2026-01-01', ' '.repeat(1024 * 1024 + 1));
+    expect(() => versions.command('large', null)).toThrow('larger than 1 MiB');
+    rmSync(join(directory, 'v1', 'package.json'));
+    expect(() => versions.command('v1', null)).toThrow('there is no package.json');
     expect(() => versions.command('v9', null)).toThrow('is not installed');
     expect(versions.command(BUILT_IN, null)[1]).toMatch(/dist\/cli\/main\.js$/);
+  });
+
+  it('of one name are replaced whole', async () => {
+    const versions = new Versions(directory);
+    await install(versions, 'v1', '2026-01-01');
+    writeFileSync(join(directory, 'v1', 'old'), '');
+    await install(versions, 'v1', '2026-01-02');
+    expect(versions.list()).toMatchObject([{ version: 'v1', installedAt: '2026-01-02' }]);
+    expect(readdirSync(join(directory, 'v1'))).toEqual(['package.json']);
+    await versions.removePartial();
+    expect(readdirSync(directory).sort()).toEqual(['v1', 'v1.json']);
   });
 });

@@ -27,7 +27,8 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 type Entry = Omit<HeaderData, 'size'> & { path: string; text?: string };
-const limits = { maxEntries: 20, maxUnpackedBytes: 100_000 };
+const limits = { maxEntries: 20, maxUnpackedBytes: 100_000, maxRatio: 2_000 };
+const MIB = 1024 * 1024;
 
 /** A tar file made of headers as they are given, which no well-behaved tool would write. */
 function archive(entries: readonly Entry[], tail = Buffer.alloc(1024)): string {
@@ -57,6 +58,13 @@ it('unpacks files, directories and links that stay inside', async () => {
     lstatSync(join(target, 'package/bin/run.mjs')).ino,
   );
   expect(lstatSync(join(target, 'package/bin/run.mjs')).mode & 0o777).toBe(0o755);
+});
+
+it('passes over what stands behind the end of an archive, however much that is', async () => {
+  const file = archive([{ path: 'inside', text: 'x' }], Buffer.alloc(64 * MIB));
+  const roomy = { ...limits, maxUnpackedBytes: 100 * MIB };
+  await unpack(file, target, roomy, new AbortController().signal);
+  expect(readdirSync(target)).toEqual(['inside']);
 });
 
 describe('refuses, and writes nothing of', () => {
@@ -111,6 +119,7 @@ describe('refuses, and writes nothing of', () => {
     ],
     ['a pipe', [{ path: 'pipe', type: 'FIFO' }], 'is a FIFO'],
     ['a program that changes its user', [{ path: 'su', mode: 0o4755, text: 'x' }], 'set-user-id'],
+    ['a path of very many names', [{ path: 'd/'.repeat(64) + 'f' }], 'more than 64 names'],
     ['too many entries', Array.from({ length: 21 }, (_, i) => ({ path: `f${i}` })), 'maxEntries, 20'],
     ['too large a file', [{ path: 'f', text: 'x'.repeat(100_001) }], 'maxUnpackedBytes, 100000'],
   ])('%s', async (_what, entries, said) => {
@@ -124,6 +133,16 @@ describe('refuses, and writes nothing of', () => {
     await expect(unpack(bomb, target, limits, new AbortController().signal)).rejects.toThrow(
       'larger unpacked',
     );
+  });
+
+  it('what grows more than it may, as soon as it does', async () => {
+    const usual = { maxEntries: 100_000, maxUnpackedBytes: 2_048 * MIB, maxRatio: 100 };
+    // 16 KiB that hold 16 MiB, and the same with more of them behind: no more is read than it takes to see it.
+    for (const zeros of [archive([], Buffer.alloc(16 * MIB)), archive([file], Buffer.alloc(64 * MIB))]) {
+      const refused = unpack(zeros, target, usual, new AbortController().signal);
+      await expect(refused).rejects.toThrow('versions.maxRatio, 100 times');
+      expect(readdirSync(target)).toEqual([]);
+    }
   });
 
   it.each([

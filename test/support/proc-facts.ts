@@ -12,6 +12,11 @@ export function openFiles(pid: number): string[] {
   });
 }
 
+/** The processes that a process has started and that are its children still. */
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
 /** Number of open descriptors. */
 export function fdCount(pid: number): number {
   return openFiles(pid).length;

@@ -1,8 +1,8 @@
 // Versions of the agent as archives for the ops agent: a package.json whose `ringside` is a launcher that runs this build, and does first or
 // instead what the test wants of that version.
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { create } from 'tar';
 import { commandLine } from './agent-process.js';
@@ -42,21 +42,38 @@ export const launchers = {
     while (!existsSync(${JSON.stringify(file)})) await new Promise((resolve) => setTimeout(resolve, 20));`,
 } as const;
 
-/** Writes `<directory>/<version>.tar.gz`. */
-export async function archiveOf(directory: string, version: string, first = ''): Promise<Archive> {
+export interface More {
+  /** What it does first when it is asked about a configuration, `agent --check`. */
+  check?: string;
+  /** Further files, by their paths. */
+  files?: Record<string, string>;
+}
+
+/** Writes `<directory>/<version>.tar.gz`. `first` is what it does before it is an agent. */
+export async function archiveOf(
+  directory: string,
+  version: string,
+  first = '',
+  { check = '', files: further = {} }: More = {},
+): Promise<Archive> {
   const files = mkdtempSync(join(directory, 'files-'));
   const manifest = {
     name: '@ringside/mesh',
-    version: '0.0.0',
+    version,
     type: 'module',
     bin: { ringside: 'bin/run.mjs' },
   };
   writeFileSync(join(files, 'package.json'), JSON.stringify(manifest));
   mkdirSync(join(files, 'bin'));
   const main = pathToFileURL(commandLine).href;
-  writeFileSync(join(files, 'bin', 'run.mjs'), `${first}\nawait import(${JSON.stringify(main)});\n`);
+  const starting = `if (process.argv.includes('--check')) {${check}\n} else {${first}\n}`;
+  writeFileSync(join(files, 'bin', 'run.mjs'), `${starting}\nawait import(${JSON.stringify(main)});\n`);
+  for (const [path, text] of Object.entries(further)) {
+    mkdirSync(dirname(join(files, path)), { recursive: true });
+    writeFileSync(join(files, path), text);
+  }
   const source = join(directory, `${version}.tar.gz`);
-  await create({ file: source, gzip: true, cwd: files, portable: true }, ['package.json', 'bin']);
+  await create({ file: source, gzip: true, cwd: files, portable: true }, readdirSync(files));
   rmSync(files, { recursive: true });
   return { version, source, sha256: sha256Of(source) };
 }
