@@ -10,6 +10,7 @@ import { completionScript, shells } from './completion.js';
 import type { Shell } from './completion.js';
 import { ExitError } from './exit-error.js';
 import type { ExitCode } from './exit-codes.js';
+import { addOpsCommands } from './ops-commands.js';
 import { flushed, outputProblem, printJson, tell, watchOutput, write } from './output.js';
 import type { AgentCommandOptions } from './run-agent.js';
 import type { DemoOptions } from './demo/run-demo.js';
@@ -176,7 +177,7 @@ program
     await runWatcher(options);
   });
 
-program
+const ops = program
   .command('ops')
   .description('Run the ops agent: it keeps an agent running, and upgrades it on command (docs/ops.md).')
   .option('-c, --config <file>', 'configuration in YAML; without it all defaults')
@@ -187,6 +188,7 @@ program
     const { runOps } = await import('./run-ops.js');
     await runOps(options);
   });
+addOpsCommands(ops, [opsSocketOption, opsUrlOption, opsTokenOption]);
 
 program
   .command('upgrade')

@@ -1,4 +1,4 @@
-// `ringside upgrade` and `ringside rollback`: ask an ops agent for it and show how it goes. Exit codes: 0 done, 1 it failed and the agent that ran runs
+// `ringside upgrade`, `ringside rollback` and `ringside ops adopt`: ask an ops agent for it and show how it goes. Exit codes: 0 done, 1 it failed and the agent that ran runs
 // on (or nobody could be asked), 2 the request cannot be, 3 the new version was there and was rolled back.
 import { resolve } from 'node:path';
 import ora from 'ora';
@@ -36,6 +36,10 @@ export async function runUpgrade(options: UpgradeCommandOptions): Promise<void> 
 
 export async function runRollback(options: OpsWay & { json?: boolean }): Promise<void> {
   await runJob(options, (client) => client.rollback());
+}
+
+export async function runAdopt(options: OpsWay & { json?: boolean }): Promise<void> {
+  await runJob(options, (client) => client.adopt());
 }
 
 /** What is asked for, with a relative path made absolute. @throws ExitError for options that cannot be */
@@ -77,7 +81,8 @@ async function runJob(
   }
 }
 
-function addressOf({ socket, url, token }: OpsWay): OpsAddress {
+/** @throws ExitError for options that cannot be */
+export function addressOf({ socket, url, token }: OpsWay): OpsAddress {
   if (url === undefined) return { socket: socket ?? defaultOpsSocket() };
   if (socket !== undefined) throw new ExitError('--socket and --url exclude each other', 2);
   if (token === undefined || token === '')
@@ -96,7 +101,8 @@ export function describe({ version, step, bytes, totalBytes, detail }: Progress)
   return shownText(`${version}: ${step}${amount}${detail === undefined ? '' : ` (${detail})`}`);
 }
 
-function summary({ version, step, kind, detail, handoff }: Progress): string {
+/** How a job ended, in words. */
+export function summary({ version, step, kind, detail, handoff }: Progress): string {
   const moved =
     handoff === undefined
       ? ''
@@ -105,7 +111,7 @@ function summary({ version, step, kind, detail, handoff }: Progress): string {
     step === 'done'
       ? `version ${version} serves`
       : step === 'failed'
-        ? `the ${kind} to version ${version} failed, the agent that ran runs on`
+        ? `the ${kind === 'adopt' ? 'takeover by' : `${kind} to`} version ${version} failed, the agent that ran runs on`
         : `version ${version} was rolled back`;
   return `${shownText(`${outcome}${detail === undefined ? '' : `: ${detail}`}`)}${moved}`;
 }

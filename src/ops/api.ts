@@ -71,7 +71,8 @@ export interface Handoff {
 /** One event of `GET /v1/progress`, and the state of a job. */
 export interface Progress {
   job: string;
-  kind: 'upgrade' | 'rollback';
+  /** `adopt`: an agent that was started by hand is taken over. */
+  kind: 'upgrade' | 'rollback' | 'adopt';
   version: string;
   step: Step;
   /** ISO 8601. */
@@ -117,7 +118,7 @@ export interface VersionView {
   previous: boolean;
 }
 
-/** Answer of `POST /v1/upgrade` and `POST /v1/rollback`, status 202. */
+/** Answer of `POST /v1/upgrade`, `/v1/rollback` and `/v1/adopt`, status 202. */
 export interface Accepted {
   job: string;
   status: string;

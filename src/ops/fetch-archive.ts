@@ -90,7 +90,7 @@ export async function fetchArchive(
         try {
           onTold(told);
         } catch (error) {
-          reject(error instanceof Error ? error : new Error(errorText(error)));
+          reject(new Error(errorText(error), { cause: error }));
         }
       });
       child.once('error', (error) => reject(new Error(`the archive cannot be fetched: ${error.message}`)));

@@ -21,6 +21,7 @@ const COMMENT_EVERY_MS = 10_000;
 export interface Ops {
   upgrade(request: UpgradeRequest): string;
   rollback(): string;
+  adopt(): string;
   status(): OpsStatus;
   versions(): VersionView[];
   progress: ProgressLog;
@@ -53,6 +54,7 @@ export function buildOpsServer(
     accept(reply, ops.upgrade(checked(upgradeRequest, request.body))),
   );
   app.post('/v1/rollback', async (_request, reply) => accept(reply, ops.rollback()));
+  app.post('/v1/adopt', async (_request, reply) => accept(reply, ops.adopt()));
   app.get('/v1/status', async (_request, reply) => sendJson(reply, ops.status()));
   app.get('/v1/versions', async (_request, reply) => sendJson(reply, ops.versions()));
   app.get('/v1/progress', async (_request, reply) => {

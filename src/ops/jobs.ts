@@ -88,6 +88,20 @@ export class Jobs {
     });
   }
 
+  /** Takes over an agent that was started by hand. @returns the job's id; @throws JobRefused */
+  adopt(): string {
+    this.#mayBegin();
+    if (this.supervisor.isServing)
+      throw new JobRefused(
+        409,
+        `an agent is kept already, process ${this.supervisor.serving?.pid}; nothing is to be adopted`,
+      );
+    return this.#begin('adopt', this.state.now.current, 'starting', async () => {
+      const handoff = await this.replace.fromStranger(() => this.step('handing over'));
+      this.end('done', handoff === undefined ? {} : { handoff });
+    });
+  }
+
   /** Does the rest of a job. Whatever it throws is the job's failure. */
   go(work: () => Promise<void>): void {
     this.#running = work().catch((error: unknown) => {

@@ -82,6 +82,11 @@ export class OpsAgent {
     return this.#jobs.rollback();
   }
 
+  /** @throws JobRefused */
+  adopt(): string {
+    return this.#jobs.adopt();
+  }
+
   status(): OpsStatus {
     const { current, previous, job, last } = this.#state.now;
     const shown = job === null ? null : (({ before: _before, ...progress }) => progress)(job);

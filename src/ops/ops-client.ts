@@ -1,5 +1,5 @@
 /**
- * Talks to an ops agent, over its unix socket or over TCP: for `ringside upgrade`, `ringside rollback` and `ringside rollout`. A job is followed to its
+ * Talks to an ops agent, over its unix socket or over TCP: for `ringside upgrade`, `rollback`, `rollout` and `ops ...`. A job is followed to its
  * outcome also across a restart of the ops agent.
  */
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import { createParser } from 'eventsource-parser';
 import { Agent, request } from 'undici';
 import { errorText } from '../base/errors.js';
 import { isOutcome } from './api.js';
-import type { Accepted, OpsStatus, Progress, UpgradeRequest } from './api.js';
+import type { Accepted, OpsStatus, Progress, UpgradeRequest, VersionView } from './api.js';
 
 const ANSWER_MS = 10_000;
 /** The progress stream says something at least every ten seconds. */
@@ -52,6 +52,10 @@ export class OpsClient {
     return this.#ask('GET', '/v1/status');
   }
 
+  versions(): Promise<VersionView[]> {
+    return this.#ask('GET', '/v1/versions');
+  }
+
   /** @returns the job's id */
   async upgrade(wanted: UpgradeRequest): Promise<string> {
     return (await this.#ask<Accepted>('POST', '/v1/upgrade', wanted)).job;
@@ -60,6 +64,11 @@ export class OpsClient {
   /** @returns the job's id */
   async rollback(): Promise<string> {
     return (await this.#ask<Accepted>('POST', '/v1/rollback')).job;
+  }
+
+  /** @returns the job's id */
+  async adopt(): Promise<string> {
+    return (await this.#ask<Accepted>('POST', '/v1/adopt')).job;
   }
 
   /**

@@ -40,6 +40,11 @@ export function recover(
   const interrupted = `the ops agent ended while ${step}`;
   jobs.go(async () => {
     let { handoff } = job;
+    if (job.kind === 'adopt') {
+      if (candidate) handoff = await jobs.replace.settleFromStranger(candidate);
+      else if (!agent) throw new Error(interrupted);
+      return jobs.end('done', handoff === undefined ? {} : { handoff });
+    }
     if (candidate) {
       if (!agent) supervisor.promote(candidate, after);
       else handoff = await jobs.replace.settle(agent, candidate, after);

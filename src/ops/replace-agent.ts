@@ -1,5 +1,5 @@
 /**
- * Puts an agent of one version in the place of another: beside the running one with `--takeover`, or alone where none runs. While
+ * Puts an agent of one version in the place of another, or of one that was started by hand: beside the running one with `--takeover`, or alone where none runs. While
  * this goes on, and until the job ends, the supervisor restarts nothing.
  */
 import { setTimeout as pause } from 'node:timers/promises';
@@ -49,6 +49,39 @@ export class ReplaceAgent {
     const next = supervisor.startCandidate(version);
     onTakeover();
     return this.settle(old, next, after);
+  }
+
+  /**
+   * Takes over from an agent that none of ours started, with one of the current version.
+   * @param onTakeover called when the new process runs
+   * @returns what moved
+   * @throws Error if it did not work: the agent that ran runs on
+   */
+  async fromStranger(onTakeover: () => void): Promise<Handoff | undefined> {
+    this.supervisor.hold();
+    // One that is still about to start cannot while the stranger listens where it is to.
+    const starting = this.supervisor.serving;
+    await starting?.stop(this.config.stopMs);
+    starting?.forget();
+    const next = this.supervisor.startCandidate(this.state.now.current);
+    onTakeover();
+    return this.settleFromStranger(next);
+  }
+
+  /** Waits for the outcome of such a takeover that has begun. @throws Error as `fromStranger` */
+  async settleFromStranger(next: AgentRun): Promise<Handoff | undefined> {
+    const told = await this.#within<Ready | 'ended'>(this.config.startMs, [
+      next.ready,
+      next.ended.then(() => 'ended' as const),
+    ]);
+    if (told === 'late') await next.kill();
+    if (typeof told !== 'object') {
+      const why = told === 'late' ? this.#notReady() : next.describeEnd();
+      this.supervisor.dismiss(next);
+      throw new Error(`the agent of version ${next.version} ${why}`);
+    }
+    this.supervisor.promote(next, {});
+    return told.handoff;
   }
 
   /**

@@ -30,9 +30,9 @@ const agentRecord = z.object({
 });
 export type AgentRecord = z.output<typeof agentRecord>;
 
-const progress = z.object({
+const progressFields = z.object({
   job: z.string(),
-  kind: z.enum(['upgrade', 'rollback']),
+  kind: z.enum(['upgrade', 'rollback', 'adopt']),
   version: z.string(),
   step: z.enum(STEPS),
   at: z.string(),
@@ -44,6 +44,17 @@ const progress = z.object({
     .optional(),
 });
 
+type OpsProgress = z.output<typeof progressFields>;
+
+/** How it stands on disk: see asFormerly. */
+const onDisk = { adopts: z.literal(true).optional() };
+function asNow<T extends OpsProgress & { adopts?: true | undefined }>({
+  adopts,
+  ...one
+}: T): Omit<T, 'adopts'> {
+  return adopts ? { ...one, kind: 'adopt' } : one;
+}
+
 const versions = z.object({ current: z.string(), previous: z.string().nullable() });
 
 const stateSchema = z.object({
@@ -53,8 +64,11 @@ const stateSchema = z.object({
   agent: agentRecord.nullable(),
   /** The one that is to take over from it. */
   candidate: agentRecord.nullable(),
-  job: progress.extend({ before: versions }).nullable(),
-  last: progress.nullable(),
+  job: progressFields
+    .extend({ before: versions, ...onDisk })
+    .transform(asNow)
+    .nullable(),
+  last: progressFields.extend(onDisk).transform(asNow).nullable(),
   /** Versions that were installed and of which no agent has served yet. */
   neverRan: z.array(z.string()).default([]),
 });
@@ -120,10 +134,15 @@ export class StateFile {
   }
 }
 
-/** What an ops agent of version 0.1.0 reads as well: it does not know this step. */
-function asFormerly(state: OpsState): OpsState {
-  const { job } = state;
-  return job?.step === 'checking' ? { ...state, job: { ...job, step: 'unpacking' } } : state;
+/** What an ops agent of version 0.1.0 reads as well: it knows neither this step nor this kind, and skips fields that it does not know. */
+function asFormerly(state: OpsState): object {
+  const formerly = <T extends Pick<OpsProgress, 'kind' | 'step'>>(one: T | null) =>
+    one && {
+      ...one,
+      ...(one.step === 'checking' ? { step: 'unpacking' } : {}),
+      ...(one.kind === 'adopt' ? { kind: 'upgrade', adopts: true } : {}),
+    };
+  return { ...state, job: formerly(state.job), last: formerly(state.last) };
 }
 
 function read(path: string): OpsState | undefined {

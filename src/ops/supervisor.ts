@@ -39,6 +39,11 @@ export class Supervisor {
     return this.#run?.ending === undefined ? this.#run : undefined;
   }
 
+  /** Whether the process that serves has told so. */
+  get isServing(): boolean {
+    return this.serving !== undefined && this.#isReady;
+  }
+
   /** Where the agent's admin server answers; null where nothing is to be asked. */
   get admin(): string | null {
     if (this.config.admin === null) return null;

@@ -30,6 +30,7 @@ function fixture() {
     rollback: (): string => {
       throw new JobRefused(409, 'there is no version before');
     },
+    adopt: () => 'job',
     status,
     versions: () => [],
     progress,

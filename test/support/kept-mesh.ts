@@ -14,6 +14,13 @@ export class KeptMesh extends Mesh {
     return ops;
   }
 
+  /** As `keep`, without starting anything yet. */
+  prepare(name: string, config: AgentConfig = {}): OpsProcess {
+    const ops = OpsProcess.prepare(this.directory, name, config);
+    this.#kept.push(ops);
+    return ops;
+  }
+
   override async close(): Promise<void> {
     try {
       // As in a release: apps first, then what serves them.

@@ -72,6 +72,11 @@ export class OpsProcess {
     started.add(this);
   }
 
+  /** The configurations of both, and nothing that runs. */
+  static prepare(directory: string, name: string, config: AgentConfig = {}): OpsProcess {
+    return new OpsProcess(directory, name, config, {});
+  }
+
   /** Starts an ops agent and waits until its agent runs. */
   static async start(
     directory: string,
