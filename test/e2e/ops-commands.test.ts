@@ -168,10 +168,9 @@ describe('ringside ops adopt', { timeout: 120_000 }, () => {
       expect(failed.stdout).toContain(
         'the agent that ran runs on: the agent of version built-in was not ready',
       );
-      const server = await mesh.server('late', ops, { service: 'late' });
+      await mesh.server('late', ops, { service: 'late' });
       const client = await mesh.client('late-client', ops);
       await mesh.reachable(client, 'late');
-      expect(server.ran().length).toBeGreaterThan(0);
       expect(ops.state).toMatchObject({
         candidate: null,
         job: null,
