@@ -111,7 +111,7 @@ const versions = z.strictObject({
     means:
       'How much larger an archive may become when it is unpacked, at any moment of it; its first MiB does not count.',
   }),
-  unpackMs: durationMs(1_000, 3_600_000, 120_000, {
+  unpackMs: durationMs(1_000, 3_600_000, 300_000, {
     means: 'How long unpacking may take, until all of it is on disk.',
   }),
   checkMs: durationMs(1_000, 600_000, 30_000, {

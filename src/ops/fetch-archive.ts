@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { errorText } from '../base/errors.js';
 import type { DownloadLimits } from './download.js';
+import { SYNCS_AT_ONCE } from './unpack.js';
 import type { UnpackLimits } from './unpack.js';
 import { ownPackage } from './versions.js';
 
@@ -58,7 +59,7 @@ export async function fetchArchive(
   const child = fork(join(ownPackage, 'dist', 'ops', 'fetch-process.js'), [], {
     execArgv: [`--max-old-space-size=${MAX_HEAP_MIB}`],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, NOTIFY_SOCKET: undefined },
+    env: { ...process.env, NOTIFY_SOCKET: undefined, UV_THREADPOOL_SIZE: String(SYNCS_AT_ONCE) },
   });
   const exited = new Promise<void>((resolve) =>
     child.once('exit', () => resolve()).once('error', () => resolve()),

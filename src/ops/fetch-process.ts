@@ -12,7 +12,7 @@ import { unpack } from './unpack.js';
 /** How often the progress of a download is told, at most. */
 const TELL_BYTES_MS = 200;
 /** What runs on this machine goes first. */
-const NICENESS = 10;
+const NICENESS = 5;
 
 const tell = (told: FetchTold): void => void process.send?.(told);
 

@@ -24,6 +24,8 @@ import { commandIn, manifestIn } from './versions.js';
 
 /** What of a package itself is taken; README and licence are. */
 const OWN_PARTS = ['package.json', 'dist', 'LICENSE', 'README.md', 'CHANGELOG.md'];
+/** Types and maps to the sources: for people and compilers, a third of all files. */
+const UNUSED = /\.(d\.[cm]?ts|map|tsbuildinfo)$/;
 /** They build the addon, which is built. */
 const BUILD_ONLY = ['node-gyp', 'node-addon-api'];
 const CHECK_MS = 60_000;
@@ -173,8 +175,9 @@ async function copy(from: string, to: string): Promise<void> {
     filter: (source) => {
       const facts = lstatSync(source);
       const inside = relative(from, source).split('/');
-      const isBuildNote = source.endsWith('.tsbuildinfo');
-      return (facts.isDirectory() || facts.isFile()) && !inside.includes('node_modules') && !isBuildNote;
+      return (
+        (facts.isDirectory() || facts.isFile()) && !inside.includes('node_modules') && !UNUSED.test(source)
+      );
     },
   });
 }

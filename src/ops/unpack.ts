@@ -17,6 +17,8 @@ import type { ArchiveLimits } from './archive-check.js';
 
 /** Headers and padding of an entry, at most: its own block, a long name, extended attributes. */
 const OVERHEAD_BYTES_PER_ENTRY = 16 * 1024;
+/** As many files are made durable at a time, where there are threads for it. */
+export const SYNCS_AT_ONCE = 16;
 /** What `maxRatio` does not count: a small archive is mostly padding. */
 const RATIO_FREE_BYTES = 1024 * 1024;
 
@@ -101,13 +103,24 @@ function bounded(
   });
 }
 
+/** Many at a time: the kernel writes them together then. */
 async function syncTree(directory: string): Promise<void> {
+  const paths: string[] = [];
+  await addPathsUnder(directory, paths);
+  const next = paths.values();
+  const work = async (): Promise<void> => {
+    for (const path of next) await sync(path);
+  };
+  await Promise.all(Array.from({ length: SYNCS_AT_ONCE }, work));
+}
+
+async function addPathsUnder(directory: string, paths: string[]): Promise<void> {
+  paths.push(directory);
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
-    if (entry.isDirectory()) await syncTree(path);
-    else if (entry.isFile()) await sync(path);
+    if (entry.isDirectory()) await addPathsUnder(path, paths);
+    else if (entry.isFile()) paths.push(path);
   }
-  await sync(directory);
 }
 
 async function sync(path: string): Promise<void> {

@@ -25,11 +25,11 @@ interface Ended {
 }
 async function command(...args: string[]): Promise<Ended> {
   const run = new RunningProcess(`ringside ${args.slice(0, 2).join(' ')}`, commandLine, args);
-  const { code } = await inTime(`the end of ${run.name}`, run.ended, 110_000, () => run.output);
+  const { code } = await inTime(`the end of ${run.name}`, run.ended, 200_000, () => run.output);
   return { code, stdout: run.stdout, stderr: run.stderr };
 }
 
-describe('ringside ops', { timeout: 120_000 }, () => {
+describe('ringside ops', { timeout: 240_000 }, () => {
   const mesh = new KeptMesh();
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   let ops: OpsProcess;
@@ -110,7 +110,7 @@ describe('ringside ops', { timeout: 120_000 }, () => {
   });
 });
 
-describe('ringside ops adopt', { timeout: 120_000 }, () => {
+describe('ringside ops adopt', { timeout: 240_000 }, () => {
   const mesh = new KeptMesh();
   afterAll(() => mesh.close());
 
