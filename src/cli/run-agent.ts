@@ -8,8 +8,9 @@ import { identityOf } from '../agent/engine-view.js';
 import { Filters } from '../agent/filters.js';
 import { writeDurably } from '../base/durable-file.js';
 import { errorText } from '../base/errors.js';
-import { ConfigError } from '../config/config-error.js';
+import { ConfigError, NoAddressError } from '../config/config-error.js';
 import { loadAgentConfig, parseAgentConfig } from '../config/load-config.js';
+import { thisMachine } from '../config/resolve-config.js';
 import type { AgentConfig } from '../config/resolve-config.js';
 import { watchConfig } from '../config/watch-config.js';
 import { notifyServiceManager } from '../native/service-notice.js';
@@ -18,11 +19,13 @@ import { createLogger } from '../observe/logger.js';
 import type { LogFormat, Logger } from '../observe/logger.js';
 import { READY_FILE } from '../ops/run-files.js';
 import { ExitError } from './exit-error.js';
-import { flushed, print, printJson } from './output.js';
+import { flushed, print, printJson, tell } from './output.js';
 
 /** After a takeover: the pause between two attempts to open the admin server, and how long readiness waits for it. */
 const adminAgainMs = 100;
 const adminPatienceMs = 10_000;
+/** Between two looks for an address that others can reach. */
+const networkAgainMs = 200;
 
 export interface AgentCommandOptions {
   config?: string;
@@ -35,8 +38,8 @@ export interface AgentCommandOptions {
 }
 
 export async function runAgent(options: AgentCommandOptions): Promise<void> {
-  const config = readConfig(options.config);
-  if (options.check) return check(config, options);
+  if (options.check) return check(readConfigToCheck(options.config), options);
+  const config = await readConfigOnceThereIsANetwork(options);
   const log = createLogger({ level: config.log.level, name: 'ringside', format: options.logFormat });
   const { version, commit, app, configHash } = identityOf(config);
   log.info(
@@ -158,12 +161,44 @@ async function openAdmin(
   return undefined;
 }
 
-function readConfig(path: string | undefined): AgentConfig {
+function readConfig(path: string | undefined, machine = thisMachine()): AgentConfig | NoAddressError {
   try {
-    return path === undefined ? parseAgentConfig('') : loadAgentConfig(path);
+    return path === undefined ? parseAgentConfig('', { machine }) : loadAgentConfig(path, machine);
   } catch (error) {
+    if (error instanceof NoAddressError) return error;
     if (error instanceof ConfigError) throw new ExitError(error.message, 2);
     throw error;
+  }
+}
+
+/** A configuration may be right although this machine has no network at the moment. */
+function readConfigToCheck(path: string | undefined): AgentConfig {
+  const found = readConfig(path);
+  if (!(found instanceof NoAddressError)) return found;
+  tell(`here and now an agent would wait for a network (advertise.waitMs): ${found.message}`);
+  const addresses = [{ address: '192.0.2.1', family: 'IPv4', internal: false }] as const;
+  const anywhere = readConfig(path, { ...thisMachine(), addresses });
+  if (anywhere instanceof NoAddressError) throw new ExitError(anywhere.message, 2);
+  return anywhere;
+}
+
+/** Machines start their services before their network, now and then. */
+async function readConfigOnceThereIsANetwork({
+  config,
+  logFormat,
+}: AgentCommandOptions): Promise<AgentConfig> {
+  const startMs = performance.now();
+  let told = false;
+  for (;;) {
+    const found = readConfig(config);
+    if (!(found instanceof NoAddressError)) return found;
+    if (performance.now() - startMs >= found.waitMs) throw new ExitError(found.message, 1);
+    if (!told) {
+      told = true;
+      const log = createLogger({ level: 'info', name: 'ringside', format: logFormat });
+      log.warn({ waitMs: found.waitMs, problem: found.message }, 'waiting for a network (advertise.waitMs)');
+    }
+    await pause(networkAgainMs);
   }
 }
 
@@ -209,9 +244,11 @@ function reloadOnChange(path: string, agent: Agent, log: Logger): { close(): voi
     );
   };
   const watching = watchConfig(path, { onChange: apply, onError: refuse });
+  // A network that is away for a moment is no reason to refuse a change.
+  const machine = thisMachine();
   const hangUp = (): void => {
     try {
-      apply(loadAgentConfig(path));
+      apply(loadAgentConfig(path, machine));
     } catch (error) {
       refuse(error);
     }

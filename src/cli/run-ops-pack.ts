@@ -9,6 +9,7 @@ import { pack } from '../ops/pack.js';
 import { signatureOf } from '../ops/signature.js';
 import { ownPackage } from '../ops/versions.js';
 import { ExitError } from './exit-error.js';
+import { print, printJson } from './output.js';
 
 export interface PackCommandOptions {
   output?: string;
@@ -32,7 +33,7 @@ export async function runOpsPack(directory: string | undefined, options: PackCom
   });
   const signature = key === undefined ? undefined : signatureOf(packed.version, packed.sha256, key);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ...packed, ...(signature && { signature }) })}\n`);
+    printJson({ ...packed, ...(signature && { signature }) });
     return;
   }
   const { archive, version, sha256, bytes, packages } = packed;
@@ -44,7 +45,7 @@ export async function runOpsPack(directory: string | undefined, options: PackCom
     'Where it lies for the ops agent, a path or a URL, is the source:',
     `  ringside upgrade --version ${version} --source ${archive} --sha256 ${sha256}${signature === undefined ? '' : ` --signature ${signature}`}`,
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 function ed25519In(file: string): KeyObject {

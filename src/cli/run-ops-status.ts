@@ -1,9 +1,10 @@
 // `ringside ops status` and `ringside ops versions`: what an ops agent knows, for people or as JSON.
-import Table from 'cli-table3';
 import { errorText } from '../base/errors.js';
 import type { OpsStatus, VersionView } from '../ops/api.js';
 import { OpsClient } from '../ops/ops-client.js';
 import { ExitError } from './exit-error.js';
+import { print, printJson } from './output.js';
+import { tableOf } from './table.js';
 import { addressOf, describe, summary } from './run-upgrade.js';
 import type { OpsWay } from './run-upgrade.js';
 
@@ -11,12 +12,14 @@ type Options = OpsWay & { json?: boolean };
 
 export async function runOpsStatus(options: Options): Promise<void> {
   const status = await ask(options, (client) => client.status());
-  print(options, status, () => statusLines(status).join('\n'));
+  if (options.json) printJson(status);
+  else print(statusLines(status).join('\n'));
 }
 
 export async function runOpsVersions(options: Options): Promise<void> {
   const versions = await ask(options, (client) => client.versions());
-  print(options, versions, () => tableOf(versions));
+  if (options.json) printJson(versions);
+  else print(versionTable(versions));
 }
 
 function statusLines({ current, previous, agent, job, last }: OpsStatus): string[] {
@@ -30,14 +33,13 @@ function statusLines({ current, previous, agent, job, last }: OpsStatus): string
   ];
 }
 
-function tableOf(versions: readonly VersionView[]): string {
-  const table = new Table({
-    head: ['version', '', 'installed', 'sha256', 'source'],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const { version, current, previous, installedAt = '', sha256 = '', source = '' } of versions)
-    table.push([version, current ? 'current' : previous ? 'before' : '', installedAt, sha256, source]);
-  return table.toString();
+function versionTable(versions: readonly VersionView[]): string {
+  return tableOf(
+    ['version', '', 'installed', 'sha256', 'source'],
+    versions.map(({ version, current, previous, installedAt = '', sha256 = '', source = '' }) => [
+      ...[version, current ? 'current' : previous ? 'before' : '', installedAt, sha256, source],
+    ]),
+  );
 }
 
 async function ask<T>(options: Options, question: (client: OpsClient) => Promise<T>): Promise<T> {
@@ -49,8 +51,4 @@ async function ask<T>(options: Options, question: (client: OpsClient) => Promise
   } finally {
     await client.close();
   }
-}
-
-function print({ json }: Options, answer: unknown, text: () => string): void {
-  process.stdout.write(`${json ? JSON.stringify(answer) : text()}\n`);
 }

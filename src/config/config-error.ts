@@ -31,6 +31,17 @@ export class ConfigError extends Error {
   }
 }
 
+/** One that may be used as soon as there is a network: see `advertise.waitMs`. */
+export class NoAddressError extends ConfigError {
+  constructor(
+    source: string,
+    problems: readonly ConfigProblem[],
+    readonly waitMs: number,
+  ) {
+    super(source, problems);
+  }
+}
+
 function lineOf({ field, line, column, text }: ConfigProblem): string {
   const place = line === undefined ? '' : ` (line ${line}, column ${column ?? 1})`;
   return field === '' ? `${text}${place}` : `${field}${place}: ${text}`;

@@ -77,6 +77,14 @@ export function listenHost(byDefault: string, told: Told) {
   return field(z.string().refine(isAddress).default(byDefault), 'an IPv4 or IPv6 address', told);
 }
 
+/** An IP address to listen on; null: all, in the family that the machine has. */
+export function listenEverywhere(told: Told) {
+  return field(z.string().refine(isAddress).nullable().default(null), 'an IPv4 or IPv6 address', {
+    ...told,
+    defaultText: 'all: `0.0.0.0`, or `::` with a registry for many machines where this one has IPv6 only',
+  });
+}
+
 /** An address of the loopback interface. */
 export function loopbackHost(byDefault: string, told: Told) {
   const schema = z.string().refine(isLoopback).default(byDefault);
@@ -139,4 +147,9 @@ export function isNetwork(text: string): boolean {
 /** True for an address of the loopback interface. */
 export function isLoopback(text: string): boolean {
   return (isIP(text) === 4 && text.startsWith('127.')) || text === '::1';
+}
+
+/** True for the address that stands for all: `0.0.0.0`, `::`. */
+export function isUnspecified(address: string): boolean {
+  return /^(0\.0\.0\.0|[0:]+)$/.test(address);
 }

@@ -6,7 +6,7 @@
 import { dirname } from 'node:path';
 import { redisUrlForms } from '../base/redis-url.js';
 import { checkDocument, readConfigText } from './check-document.js';
-import { ConfigError } from './config-error.js';
+import { ConfigError, NoAddressError } from './config-error.js';
 import { isLoopback } from './field.js';
 import { resolveConfig, thisMachine } from './resolve-config.js';
 import type { AgentConfig, Machine } from './resolve-config.js';
@@ -44,6 +44,14 @@ export function parseAgentConfig(text: string, from: ConfigSource = {}): AgentCo
   });
   const resolved = resolveConfig(data, directory, machine);
   if ('config' in resolved) return resolved.config;
+  if ('noAddress' in resolved) {
+    const field = 'advertise.host';
+    const text = `${resolved.noAddress}; allowed: an IPv4 or IPv6 address that others can reach`;
+    const problem = { field, ...at(field.split('.')), text };
+    throw resolved.mayCome
+      ? new NoAddressError(source, [problem], data.advertise.waitMs)
+      : new ConfigError(source, [problem]);
+  }
   const field = 'socket.group';
   throw new ConfigError(source, [
     {

@@ -4,9 +4,10 @@
  * parameter, so that tests need no particular one.
  */
 import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { defaultAgentSocket } from '../base/default-socket.js';
+import { addressesOfMachine, listensEverywhere, reachableHost } from './reachable-host.js';
+import type { MachineAddress, NoAddress } from './reachable-host.js';
 import { PROBES } from './publish-schema.js';
 import type { ProgramEntry } from './publish-schema.js';
 import type { ConfigFile } from './schema.js';
@@ -14,7 +15,7 @@ import type { ConfigFile } from './schema.js';
 /** The configuration an agent runs with: every value is there, every path is absolute. */
 export interface AgentConfig extends Omit<
   ConfigFile,
-  'socket' | 'loopback' | 'advertise' | 'registry' | 'takeover' | 'publish'
+  'socket' | 'inbound' | 'loopback' | 'advertise' | 'egressFallback' | 'registry' | 'takeover' | 'publish'
 > {
   socket: {
     path: string;
@@ -23,12 +24,9 @@ export interface AgentConfig extends Omit<
     allowUids: number[];
   };
   loopback: Omit<ConfigFile['loopback'], 'allowUids'> & { allowUids: number[] | 'any' };
-  advertise: {
-    host: string;
-    /** null: the port that the inbound listener got. */
-    port: number | null;
-    zone: string;
-  };
+  inbound: Omit<ConfigFile['inbound'], 'host'> & { host: string };
+  advertise: Omit<ConfigFile['advertise'], 'host'> & { host: string };
+  egressFallback: Omit<ConfigFile['egressFallback'], 'host'> & { host: string };
   registry: Omit<ConfigFile['registry'], 'directory' | 'cacheFile'> & {
     directory: string;
     cacheFile: string;
@@ -49,7 +47,7 @@ export interface Machine {
   uid: number;
   defaultSocketPath: string;
   /** Addresses of all interfaces that are up, in the kernel's order. */
-  addresses: readonly { address: string; family: 'IPv4' | 'IPv6'; internal: boolean }[];
+  addresses: readonly MachineAddress[];
   /** Id of a group by name; undefined if there is none. */
   groupId(name: string): number | undefined;
 }
@@ -59,23 +57,26 @@ export function thisMachine(): Machine {
   return {
     uid: process.getuid?.() ?? 0,
     defaultSocketPath: defaultAgentSocket(),
-    addresses: Object.values(networkInterfaces()).flatMap((list) => list ?? []),
+    addresses: addressesOfMachine(),
     groupId: groupIdFromFile,
   };
 }
 
 /**
  * @param directory what relative paths start from: the configuration file's directory
- * @returns the configuration, or the name of a group that does not exist
+ * @returns the configuration, or the name of a group that does not exist, or why there is no address for others
  */
 export function resolveConfig(
   file: ConfigFile,
   directory: string,
   machine: Machine,
-): { config: AgentConfig } | { unknownGroup: string } {
+): { config: AgentConfig } | { unknownGroup: string } | NoAddress {
   const group =
     typeof file.socket.group === 'string' ? machine.groupId(file.socket.group) : file.socket.group;
   if (group === undefined) return { unknownGroup: String(file.socket.group) };
+  const host = file.advertise.host ?? reachableHost(file, machine.addresses);
+  if (typeof host !== 'string') return host;
+  const everywhere = listensEverywhere(file, machine.addresses);
   const socketPath = resolve(directory, file.socket.path ?? machine.defaultSocketPath);
   const allowUids = file.socket.allowUids ?? [...new Set([machine.uid, 0])];
   const config: AgentConfig = {
@@ -87,11 +88,9 @@ export function resolveConfig(
       allowUids,
     },
     loopback: { ...file.loopback, allowUids: file.loopback.allowUids ?? allowUids },
-    advertise: {
-      host: file.advertise.host ?? reachableHost(file.inbound.host, machine),
-      port: file.advertise.port,
-      zone: file.advertise.zone,
-    },
+    inbound: { ...file.inbound, host: file.inbound.host ?? everywhere },
+    advertise: { ...file.advertise, host },
+    egressFallback: { ...file.egressFallback, host: file.egressFallback.host ?? everywhere },
     registry: {
       ...file.registry,
       directory: resolve(directory, file.registry.directory ?? join(dirname(socketPath), 'registry')),
@@ -116,12 +115,6 @@ export function resolveConfig(
     filters: file.filters.map((filter) => ({ ...filter, module: resolve(directory, filter.module) })),
   };
   return { config };
-}
-
-function reachableHost(inboundHost: string, machine: Machine): string {
-  if (!/^(0\.0\.0\.0|[0:]+)$/.test(inboundHost)) return inboundHost;
-  const outside = machine.addresses.find(({ family, internal }) => family === 'IPv4' && !internal);
-  return outside?.address ?? '127.0.0.1';
 }
 
 /** Node cannot ask the name service; the file is what containers and services use. */

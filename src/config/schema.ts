@@ -13,6 +13,8 @@ import {
   integer,
   isAddress,
   isNetwork,
+  isUnspecified,
+  listenEverywhere,
   label,
   listenHost,
   listenPort,
@@ -100,7 +102,7 @@ const loopback = z.strictObject({
 });
 
 const inbound = z.strictObject({
-  host: listenHost('0.0.0.0', {
+  host: listenEverywhere({
     means: 'Address on which other agents reach this one. `::` takes IPv4 and IPv6.',
   }),
   port: listenPort(15_101, { means: 'Port on which other agents reach this one.' }),
@@ -117,9 +119,13 @@ const advertise = z.strictObject({
     {
       means: 'Address that is put into the registry.',
       defaultText:
-        '`inbound.host` if it is one address; else the first IPv4 address that is not internal, else 127.0.0.1',
+        '`inbound.host` if it is one address; else the first IPv4 address that others can reach (also a private one); else, with a registry for many machines, such an IPv6 address, and without one the agent does not start; with the embedded registry 127.0.0.1',
     },
   ),
+  waitMs: durationMs(0, 3_600_000, 30_000, {
+    means:
+      'How long an agent that has no address for others waits for a network before it gives up its start.',
+  }),
   port: field(z.int().min(1).max(65_535).nullable().default(null), 'a port from 1 to 65535', {
     means: 'Port that is put into the registry; differs from `inbound.port` behind a port mapping.',
     defaultText: 'the port that the inbound listener got',
@@ -310,7 +316,7 @@ const egressFallback = z.strictObject({
     means:
       'Whether applications may use another agent of the same `app` while their own is down. Needs `loopback.token`, the same for all these agents. For applications that serve nothing.',
   }),
-  host: listenHost('0.0.0.0', {
+  host: listenEverywhere({
     means:
       'Address on which this agent takes in applications of others; `loopback.token` is asked for there.',
   }),
@@ -421,7 +427,3 @@ export const configSchema = z.strictObject({
 
 /** The configuration file with its defaults, before machine-dependent values are filled in. */
 export type ConfigFile = z.output<typeof configSchema>;
-
-function isUnspecified(address: string): boolean {
-  return /^(0\.0\.0\.0|[0:]+)$/.test(address);
-}

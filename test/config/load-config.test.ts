@@ -61,7 +61,7 @@ describe('a valid configuration', () => {
       protectShare: 0.5,
       protectMs: 60_000,
     });
-    expect(config.advertise).toEqual({ host: '10.1.2.3', port: null, zone: '' });
+    expect(config.advertise).toEqual({ host: '10.1.2.3', port: null, zone: '', waitMs: 30_000 });
     expect(config.shm).toEqual({ enabled: true, ringBytes: 524_288 });
   });
 
@@ -109,6 +109,69 @@ filters:
     expect(problemsOf('legacy: {networks: [10.0.0.0/40]}')).toEqual([
       'legacy.networks.0 (line 1, column 21): found "10.0.0.0/40", allowed: a list of at most 256 networks such as 10.0.0.0/8 or fd00::/8, or null',
     ]);
+  });
+
+  describe('has an address for others', () => {
+    const v4 = (address: string, internal = false) => ({ address, family: 'IPv4', internal }) as const;
+    const v6 = (address: string, internal = false) => ({ address, family: 'IPv6', internal }) as const;
+    const inside = [
+      v4('127.0.0.1', true),
+      v6('::1', true),
+      v4('169.254.7.7'),
+      v6('fe80::1'),
+      v6('::ffff:10.0.0.1'),
+    ];
+    const shared = 'registry: redis://r\n';
+    const hostsOf = (text: string, addresses: Machine['addresses']) => {
+      const { advertise, inbound, egressFallback } = parseAgentConfig(text, {
+        machine: { ...machine, addresses },
+      });
+      expect(egressFallback.host).toBe(/inbound/.test(text) ? egressFallback.host : inbound.host);
+      return [advertise.host, inbound.host];
+    };
+
+    it.each<[string, string, Machine['addresses'], [string, string]]>([
+      [
+        'the first of IPv4',
+        '',
+        [v6('2001:db8::1'), v4('10.0.0.1'), v4('192.0.2.1')],
+        ['10.0.0.1', '0.0.0.0'],
+      ],
+      [
+        'a global one before a unique-local one',
+        '',
+        [v6('fd00::1'), v6('2001:db8::1')],
+        ['2001:db8::1', '::'],
+      ],
+      ['a unique-local one', '', [v6('fd00::1')], ['fd00::1', '::']],
+      ['of a listener for both families', 'inbound: {host: "::"}', [v6('fd00::1')], ['fd00::1', '::']],
+      ['the one it listens on', 'inbound: {host: "fd00::2"}', [], ['fd00::2', 'fd00::2']],
+      ['the one that is given', 'advertise: {host: 127.0.0.1}', [], ['127.0.0.1', '0.0.0.0']],
+    ])('%s', (_what, text, addresses, hosts) => {
+      expect(hostsOf(shared + text, [...inside, ...addresses])).toEqual(hosts);
+    });
+
+    it('which is none of the machine itself where others read the registry', () => {
+      for (const [text, addresses, said] of [
+        ['', inside, 'this machine has no address that others can reach'],
+        [
+          'inbound: {host: "0.0.0.0"}',
+          [v6('fd00::1')],
+          'this machine has IPv6 addresses only, which inbound.host, 0.0.0.0, does not take',
+        ],
+        [
+          'inbound: {host: "::1"}',
+          [v4('10.0.0.1')],
+          'inbound.host is ::1, which other machines cannot reach',
+        ],
+      ] as const)
+        expect(() => hostsOf(shared + text, addresses)).toThrow(
+          `advertise.host (line 1, column 1): found nothing, and ${said}`,
+        );
+      // The embedded registry is this machine's own.
+      expect(hostsOf('', inside)).toEqual(['127.0.0.1', '0.0.0.0']);
+      expect(hostsOf('', [v6('fd00::1')])).toEqual(['127.0.0.1', '0.0.0.0']);
+    });
   });
 
   it('gives no two parses the same object', () => {

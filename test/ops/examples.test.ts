@@ -6,10 +6,17 @@ import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { parseAgentConfig } from '../../src/config/load-config.js';
+import { thisMachine } from '../../src/config/resolve-config.js';
+import type { Machine } from '../../src/config/resolve-config.js';
 import { parseOpsConfig } from '../../src/ops/config.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'ringside-examples-'));
 afterAll(() => rmSync(directory, { recursive: true }));
+/** Its configuration is for many machines; this one may have no network. */
+const machine: Machine = {
+  ...thisMachine(),
+  addresses: [{ address: '192.0.2.1', family: 'IPv4', internal: false }],
+};
 const read = (file: string): string =>
   readFileSync(new URL(`../../examples/${file}`, import.meta.url), 'utf8');
 
@@ -47,7 +54,7 @@ describe('examples/kubernetes', () => {
   writeFileSync(token, 'a-token-of-the-test');
   const text = (configMap.data['ops.yaml'] ?? '').replace('/etc/ringside-token/token', token);
   const ops = parseOpsConfig(text, 'ops.yaml', '/etc/ringside');
-  const agent = parseAgentConfig(configMap.data['agent.yaml'] ?? '', { directory: '/etc/ringside' });
+  const agent = parseAgentConfig(configMap.data['agent.yaml'] ?? '', { directory: '/etc/ringside', machine });
 
   it('has valid configurations that fit each other and the ports', () => {
     expect(sidecar.command).toEqual(['ringside', 'ops', '--config', '/etc/ringside/ops.yaml']);
