@@ -32,6 +32,7 @@ inline constexpr uint8_t kFlagMore = 1;
 inline constexpr uint8_t kFlagNotRun = 2;
 inline constexpr uint8_t kFlagToken = 4;
 inline constexpr uint8_t kFlagReply = 8;
+inline constexpr uint8_t kFlagWaitForReady = 16;
 
 inline constexpr uint16_t kFrameMagic = 0x52F5;
 inline constexpr uint8_t kFrameVersion = 1;

@@ -93,8 +93,9 @@ void Engine::destroy_link(Link* link) {
     cancel_upstream(slot, Code::kCancelled);
     close_pending(slot, Code::kCancelled);
   }
-  for (uint32_t slot = 0; slot < parked_.capacity(); slot++) {
-    ParkedRequest& parked = parked_.at(slot);
+  stop_waiting_of(link->handle);
+  for (uint32_t slot = 0; parked_.holds(link->handle) && slot < parked_.capacity(); slot++) {
+    HeldRequest& parked = parked_.at(slot);
     if (!parked.live || !(parked.downstream == link->handle)) continue;
     timers_.clear(&parked.timer);
     count(parked.flow, static_cast<uint8_t>(Code::kCancelled), now_ns_ - parked.arrived_ns);

@@ -28,6 +28,7 @@ bool ClusterTable::set(ClusterSpec spec) {
   cluster.balancer = spec.balancer;
   cluster.service = std::move(spec.service);
   cluster.group = std::move(spec.group);
+  cluster.awaited = std::move(spec.awaited);
   for (const uint32_t slot : instances) release_instance(slot);
   return true;
 }

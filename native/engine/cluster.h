@@ -34,6 +34,7 @@ struct ClusterSpec {
   Balancer balancer = Balancer::kLeastRequest;
   std::string service;
   std::string group;
+  std::string awaited;  // why nobody knows yet who serves it; empty: it is known
   std::vector<EndpointSpec> endpoints;
 };
 
@@ -57,10 +58,14 @@ struct Cluster {
   Balancer balancer = Balancer::kLeastRequest;
   std::string service;
   std::string group;
+  std::string awaited;              // as in the spec
   std::vector<uint32_t> instances;  // slots
   std::vector<uint32_t> weights;
   WeightedShares shares;  // of the weights
   uint32_t turn = 0;  // of round robin
+
+  /// Whether its requests wait for the first list.
+  bool is_awaited() const { return instances.empty() && !awaited.empty(); }
 };
 
 /// What the table needs from its owner when instances come and go.

@@ -49,6 +49,7 @@ Command read_set_cluster(ByteReader* in) {
   spec.balancer = in->u8() == 1 ? Balancer::kRoundRobin : Balancer::kLeastRequest;
   spec.service = in->text();
   spec.group = in->text();
+  spec.awaited = in->text();
   const uint32_t n = in->u32();
   for (uint32_t i = 0; i < n && in->ok(); i++) {
     EndpointSpec endpoint;

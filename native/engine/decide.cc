@@ -11,9 +11,14 @@
 namespace ringside {
 
 void Engine::on_command(SetCluster& command) {
+  const uint32_t id = command.spec.id;
   if (!clusters_.set(std::move(command.spec))) counters_.stale_decisions++;
+  resume_waiting(id);
 }
-void Engine::on_command(RemoveCluster& command) { clusters_.remove(command.id); }
+void Engine::on_command(RemoveCluster& command) {
+  clusters_.remove(command.id);
+  resume_waiting(command.id);
+}
 
 void Engine::on_command(SetService& command) {
   if (!flows_.set_service(command.direction, command.service, std::move(command.spec))) counters_.stale_decisions++;
@@ -37,7 +42,7 @@ void Engine::on_command(Resolve& command) {
 
 /// Ends the wait of one request: carries out the verdict, then lets what came of its body meanwhile follow.
 void Engine::resolve_one(uint32_t slot, Resolve& verdict) {
-  ParkedRequest& parked = parked_.at(slot);
+  HeldRequest& parked = parked_.at(slot);
   timers_.clear(&parked.timer);
   const Waited waited{parked.flow, parked.arrived_ns, parked.deadline_ns};
   const Handle downstream = parked.downstream;

@@ -37,6 +37,7 @@ Engine::Engine(EngineOptions options, const Clock* clock, EventMailbox* mailbox,
       clusters_(options_.max_clusters, this),
       pending_(options_.max_pending, options_.seed),
       parked_(options_.max_parked, options_.max_parked_bytes),
+      waiting_(options_.max_waiting, options_.max_waiting_bytes),
       busy_poll_(int64_t{options_.busy_poll_us} * 1000) {
   options_.max_links = std::min(options_.max_links, kMaxHandleSlots - 1);
   for (uint32_t i = 0; i < go_aways_.size(); i++) {
@@ -276,6 +277,12 @@ void Engine::expire_timers() {
         break;
       case TimerKind::kParked:
         expire_parked(node->slot);
+        break;
+      case TimerKind::kWaiting:
+        expire_waiting(node->slot);
+        break;
+      case TimerKind::kWaitingRetry:
+        resume_waiting(node->slot);
         break;
       case TimerKind::kLink:
         if (Link* link = links_[node->slot].link.get()) on_link_timer(link);

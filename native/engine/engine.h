@@ -7,6 +7,7 @@
 //   close_links.cc    keep-alive, violations, what a link leaves behind, peers that were refused
 //   legacy.cc         links of the legacy protocol: from the first bytes on, and the pool towards an old server
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
+//   walk_wait.cc      requests that wait at their cluster for an instance
 //   walk_stream.cc    bodies in pieces: chunks and credit, both ways
 //   share_outbound.cc  who may add how much to what waits for a link
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
@@ -42,6 +43,7 @@
 #include "native/engine/poll_tag.h"
 #include "native/engine/timers.h"
 #include "native/engine/upstreams.h"
+#include "native/engine/waiting.h"
 #include "native/link/legacy_link.h"
 #include "native/link/link.h"
 #include "native/link/turn_arena.h"
@@ -66,10 +68,13 @@ struct EngineCounters {
   uint64_t turns = 0;
   uint64_t batch_begun = 0, batch_ended = 0;
   uint64_t busy_polls = 0, busy_poll_hits = 0;
+  uint64_t waited = 0, refused_waiting_full = 0;
 };
 
 /// How often a request that provably never left goes to another endpoint by itself.
 inline constexpr uint8_t kMaxRepicks = 1;
+
+inline constexpr std::string_view kNotRegistered = "no instance of this service is registered";
 
 /// What may wait in the mailbox beside upcalls: records, statistics, links.
 inline constexpr uint64_t kMaxOtherUnreadBytes = 4 << 20;
@@ -237,6 +242,17 @@ class Engine final : public FrameSink, public InstanceHooks {
   bool take_miss_token(Link* link);
   int64_t deadline_of(const Frame& frame, uint32_t flow_timeout_ms, int64_t arrived_ns) const;
 
+  // walk_wait.cc
+  bool may_wait(const Cluster& cluster, const Frame& frame) const;
+  void wait_at(const Cluster& cluster, Handle downstream, const Frame& frame, FlowRef flow, int64_t deadline_ns, int64_t arrived_ns);
+  void retry_later(const Cluster& cluster);
+  void resume_waiting(uint32_t cluster);
+  void resume_one(uint32_t waiting);
+  void stop_waiting(uint32_t waiting);
+  void stop_waiting_of(Handle downstream);
+  void expire_waiting(uint32_t waiting);
+  std::string why_waiting(uint32_t cluster);
+
   // walk_reply.cc
   bool on_reply(Link* link, Frame& frame);
   bool on_streamed_reply(uint32_t slot, Frame& frame);
@@ -248,7 +264,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   void cancel_upstream(uint32_t slot, Code why);
   void count(FlowRef flow, uint8_t status, int64_t latency_ns);
   void expire_pending(uint32_t slot);
-  bool is_answered_here(const ParkedRequest& parked);
+  bool is_answered_here(const HeldRequest& parked);
+  void count_cancelled(const HeldRequest& held, Code why);
   void expire_parked(uint32_t slot);
   void append_control(Link* link, const FixedPart& fixed, std::string_view header = {}, bool must_take = false);
 
@@ -256,7 +273,10 @@ class Engine final : public FrameSink, public InstanceHooks {
   bool accept_stream(Handle downstream, const Frame& frame);
   bool on_chunk(Link* link, Frame& frame);
   bool pass_chunk(uint32_t slot, Frame& frame, bool is_reply);
-  void park_chunk(Link* link, const Frame& frame);
+  void hold_chunk(Link* link, const Frame& frame);
+  bool is_within_credit(Link* link, const HeldRequest& held, const Frame& frame);
+  void wait_chunk(Link* link, uint32_t waiting, const Frame& frame);
+  void park_chunk(Link* link, uint32_t parked, const Frame& frame);
   bool on_credit(Link* link, const Frame& frame);
 
   // share_outbound.cc
@@ -348,6 +368,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   ClusterTable clusters_;
   PendingTable pending_;
   ParkedTable parked_;
+  WaitingTable waiting_;
   BusyPoll busy_poll_;
   std::array<GoAwayRound, 16> go_aways_;
   uint32_t turn_aways_ = 0;  // in the second that began then

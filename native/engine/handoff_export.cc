@@ -151,10 +151,15 @@ EngineState Engine::export_state() {
     }
   }
   for (uint32_t slot = 0; parked_.size() > 0 && slot < parked_.capacity(); slot++) {
-    const ParkedRequest& parked = parked_.at(slot);
+    const HeldRequest& parked = parked_.at(slot);
     if (!parked.live) continue;
-    const UpcallKind kind = parked_.upcall(parked.upcall).kind;
+    const UpcallKind kind = parked_.upcall(parked.queue).kind;
     state.parked.push_back({parked.downstream.pack(), age_ns(parked.arrived_ns, now_ns_), kind, text_of(parked.frame)});
+  }
+  for (uint32_t slot = 0; waiting_.size() > 0 && slot < waiting_.capacity(); slot++) {
+    const HeldRequest& held = waiting_.at(slot);
+    if (!held.live) continue;
+    state.parked.push_back({held.downstream.pack(), age_ns(held.arrived_ns, now_ns_), UpcallKind::kMiss, text_of(held.frame), held.queue});
   }
   // In order of arrival, so that the decisions are asked for in it.
   std::stable_sort(state.parked.begin(), state.parked.end(),

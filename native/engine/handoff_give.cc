@@ -160,7 +160,7 @@ void HandoffGiver::freeze() {
   }
   const uint32_t links = engine_->live_links_;
   const uint32_t pendings = engine_->pending_.size();
-  const uint32_t parked = engine_->parked_.size();
+  const uint32_t parked = engine_->parked_.size() + engine_->waiting_.size();
   step_ = Step::kOver;
   engine_->let_go();
   engine_->events_.add(EventType::kHandedOver, [&](ByteWriter& out) {

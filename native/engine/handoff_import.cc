@@ -252,7 +252,7 @@ void Engine::resume_imported() {
   finish_turn();
 }
 
-/// Asks again about a request that waited for a decision: nobody here has heard of it.
+/// Asks again about a request that waited for a decision: nobody here has heard of it. One that waited for an instance goes on doing so.
 void Engine::resume_parked(const ParkedState& parked) {
   const int64_t arrived_ns = now_ns_ - duration(parked.age_ns);
   uint8_t* const bytes = arena_.take(parked.frames.size());
@@ -272,7 +272,10 @@ void Engine::resume_parked(const ParkedState& parked) {
     HeaderView view;
     if (parse_header(frame.header(), frame.header_bytes(), &view) != nullptr) return;  // it was accepted before
     const Direction direction = link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound;
-    if (parked.kind == UpcallKind::kControl) {
+    if (clusters_.find(parked.cluster) != nullptr) {
+      const FlowRef flow = flows_.lookup(direction, view, frame.header(), frame.header_bytes()).ref;
+      forward(link->handle, frame, flow, parked.cluster, deadline_of(frame, 0, arrived_ns), arrived_ns, 0, RequestName::of(view));
+    } else if (parked.kind == UpcallKind::kControl) {
       park(link, frame, direction, UpcallKind::kControl, {}, {}, deadline_of(frame, 0, arrived_ns));
     } else {
       route(link, frame, direction, view, arrived_ns, false);

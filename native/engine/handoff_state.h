@@ -78,9 +78,10 @@ struct ParkedState {
   uint64_t link = 0, age_ns = 0;
   UpcallKind kind{};
   std::string frames;  // the request, and what came of its body
+  uint32_t cluster = 0;  // where it waits for an instance, as it has passed its filters; 0: for a decision
   template <typename Archive, typename Self>
   static void fields(Archive& a, Self& s) {
-    a(1, s.link), a(2, s.age_ns), a(3, s.kind), a(4, s.frames);
+    a(1, s.link), a(2, s.age_ns), a(3, s.kind), a(4, s.frames), a(5, s.cluster);
   }
 };
 

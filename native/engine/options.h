@@ -24,6 +24,8 @@ struct EngineOptions {
   uint32_t max_pending = 65536;
   uint32_t max_parked = 1024;
   uint64_t max_parked_bytes = 16 << 20;
+  uint32_t max_waiting = 1024;  // for an instance of their service
+  uint64_t max_waiting_bytes = 16 << 20;
   uint32_t max_flows = 10000;
   uint32_t max_clusters = 4096;
   uint64_t max_outbound_bytes = 8 << 20;  // per link

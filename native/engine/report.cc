@@ -101,7 +101,7 @@ void Engine::report_record(const Pending& pending, Code code, std::string_view t
 }
 
 void Engine::report_idle_if_asked() {
-  if (idle_questions_.empty() || pending_.size() > 0 || parked_.size() > 0) return;
+  if (idle_questions_.empty() || pending_.size() > 0 || parked_.size() > 0 || waiting_.size() > 0) return;
   // The last replies count as under way until they have left.
   bool apps_gone = true;
   for (const LinkSlot& slot : links_) {
@@ -173,6 +173,8 @@ void Engine::report_stats(uint32_t id) {
         {"batch_scheduling_ended", counters_.batch_ended},
         {"busy_polls", counters_.busy_polls},
         {"busy_poll_hits", counters_.busy_poll_hits},
+        {"waited", counters_.waited},
+        {"refused_waiting_full", counters_.refused_waiting_full},
     };
     out.u32(std::size(counters));
     for (const auto& [name, value] : counters) {

@@ -31,6 +31,8 @@ void Engine::write_limits(ByteWriter* out) const {
       {"pending", pending_.size(), pending_.capacity()},
       {"parked", parked_.size(), parked_.capacity()},
       {"parkedBytes", parked_.bytes(), parked_.max_bytes()},
+      {"waiting", waiting_.size(), waiting_.capacity()},
+      {"waitingBytes", waiting_.bytes(), waiting_.max_bytes()},
       {"unreadBytes", unread_bytes(), max_unread_bytes()},
       {"flows", flows_.size(), flows_.capacity()},
       {"clusters", clusters_.size(), clusters_.capacity()},

@@ -9,7 +9,7 @@
 
 namespace ringside {
 
-enum class TimerKind : uint8_t { kPending, kParked, kLink, kGoAway, kHandoff, kParting };
+enum class TimerKind : uint8_t { kPending, kParked, kLink, kGoAway, kHandoff, kParting, kWaiting, kWaitingRetry };
 
 struct TimerNode {
   int64_t deadline_ns = 0;

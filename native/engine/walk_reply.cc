@@ -124,14 +124,24 @@ void Engine::on_cancel(Link* link, const Frame& frame) {
     close_pending(slot, why, why != Code::kDeadlineExceeded);
     return;
   }
-  const uint32_t waiting = parked_.size() > 0 ? parked_.find_request(link->handle, id) : kNoParked;
-  if (waiting == kNoParked) return;
-  ParkedRequest& parked = parked_.at(waiting);
-  const Code why = why_cancelled(frame, parked.deadline_ns, now_ns_);
-  if (why == Code::kDeadlineExceeded) counters_.deadlines++;
-  count(parked.flow, static_cast<uint8_t>(why), now_ns_ - parked.arrived_ns);
+  if (const uint32_t waiting = waiting_.find_request(link->handle, id); waiting != kNoHeld) {
+    const HeldRequest& held = waiting_.at(waiting);
+    count_cancelled(held, why_cancelled(frame, held.deadline_ns, now_ns_));
+    stop_waiting(waiting);
+    return;
+  }
+  const uint32_t at = parked_.find_request(link->handle, id);
+  if (at == kNoHeld) return;
+  HeldRequest& parked = parked_.at(at);
+  count_cancelled(parked, why_cancelled(frame, parked.deadline_ns, now_ns_));
   timers_.clear(&parked.timer);
-  parked_.remove(waiting);
+  parked_.remove(at);
+}
+
+/// A request that was held here is given up by its caller.
+void Engine::count_cancelled(const HeldRequest& held, Code why) {
+  if (why == Code::kDeadlineExceeded) counters_.deadlines++;
+  count(held.flow, static_cast<uint8_t>(why), now_ns_ - held.arrived_ns);
 }
 
 /// Answers a request that has no pending (any more). One-way requests are only counted. Status replies without text always
@@ -227,7 +237,10 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   if (queued != nullptr && (p.frame_bytes < kFixedBytes || decode_fixed(queued, &fixed) != nullptr || frame_bytes(fixed) != p.frame_bytes)) queued = nullptr;
   Link* down = find_link(p.downstream);
   const bool awaited = down != nullptr && !down->closing_soon;
-  if (queued == nullptr || p.streamed || p.attempt >= kMaxRepicks || !awaited) {
+  // Where it waits for an instance there is no end to the attempts but its deadline; addresses that fail are tried less and less often.
+  const Cluster* const target = queued != nullptr ? clusters_.find(p.cluster) : nullptr;
+  const bool waits = target != nullptr && fixed.flags & kFlagWaitForReady && target->direction == Direction::kOutbound;
+  if (queued == nullptr || p.streamed || (p.attempt >= kMaxRepicks && !waits) || !awaited) {
     const std::string text = "the next hop (" + link->peer + ") was lost: " + link->reason;
     finish_pending(slot, {Code::kUnavailable, text, not_run});
     return;
@@ -242,7 +255,7 @@ void Engine::lose_upstream(Link* link, uint32_t slot) {
   const FlowRef flow_ref = p.flow;
   const int64_t deadline_ns = p.timer.deadline_ns;
   const int64_t started_ns = p.started_ns;
-  const uint8_t attempt = static_cast<uint8_t>(p.attempt + 1);
+  const uint8_t attempt = static_cast<uint8_t>(std::min(p.attempt + 1, UINT8_MAX));
   const RequestNote note = pending_.note(slot);
   const uint32_t cluster = p.cluster;  // not the flow's: a filter may have sent it elsewhere, and the flow may be gone
   // Not counted: the request goes on.
@@ -263,13 +276,13 @@ void Engine::expire_pending(uint32_t slot) {
 }
 
 /// Whether TypeScript answers it itself instead of sending it on: it may be at it already, so nothing is proven.
-bool Engine::is_answered_here(const ParkedRequest& parked) {
-  return parked.upcall != UINT32_MAX && parked_.upcall(parked.upcall).kind == UpcallKind::kControl;
+bool Engine::is_answered_here(const HeldRequest& parked) {
+  return parked.queue != UINT32_MAX && parked_.upcall(parked.queue).kind == UpcallKind::kControl;
 }
 
 void Engine::expire_parked(uint32_t slot) {
   counters_.deadlines++;
-  const ParkedRequest& parked = parked_.at(slot);
+  const HeldRequest& parked = parked_.at(slot);
   const Handle downstream = parked.downstream;
   const uint64_t id = load_u64(parked.frame.data() + kRequestIdOffset);
   const auto type = static_cast<FrameType>(parked.frame[kTypeOffset]);

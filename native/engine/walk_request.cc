@@ -151,7 +151,7 @@ void Engine::park(Link* link, const Frame& frame, Direction direction, UpcallKin
   std::memcpy(copy.data(), frame.head, frame.head_bytes);
   if (frame.body_bytes > 0) std::memcpy(copy.data() + frame.head_bytes, frame.body, frame.body_bytes);
   const uint32_t slot = parked_.park(upcall, link->handle, std::move(copy));
-  ParkedRequest& parked = parked_.at(slot);
+  HeldRequest& parked = parked_.at(slot);
   parked.flow = flow;
   parked.arrived_ns = now_ns_;
   parked.deadline_ns = deadline_ns;
@@ -228,7 +228,11 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
   }
   Cluster* cluster = clusters_.find(cluster_id);
   if (cluster == nullptr || cluster->instances.empty()) {
-    refuse_request({Code::kUnavailable, "no instance of this service is registered", true});
+    if (cluster != nullptr && may_wait(*cluster, frame)) {
+      wait_at(*cluster, downstream, frame, flow_ref, deadline_ns, arrived_ns);
+    } else {
+      refuse_request({Code::kUnavailable, kNotRegistered, true});
+    }
     return;
   }
   const bool wants_reply = type == FrameType::kRequest;
@@ -302,7 +306,11 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     touch(link);
     return;
   }
-  refuse_request({Code::kUnavailable, why_unreachable(*cluster), true});
+  if (may_wait(*cluster, frame)) {
+    wait_at(*cluster, downstream, frame, flow_ref, deadline_ns, arrived_ns);
+  } else {
+    refuse_request({Code::kUnavailable, why_unreachable(*cluster), true});
+  }
 }
 
 }  // namespace ringside

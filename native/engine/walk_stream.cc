@@ -42,10 +42,10 @@ bool Engine::on_chunk(Link* link, Frame& frame) {
   const uint64_t id = frame.fixed.request_id;
   const uint32_t slot = is_reply ? pending_.find_reply(id) : pending_.find_request(link->handle, id);
   if (slot == kNoPending) {
-    if (!is_reply && parked_.size() > 0) {
-      park_chunk(link, frame);
-    } else {
+    if (is_reply) {
       counters_.stale_chunks++;
+    } else {
+      hold_chunk(link, frame);
     }
     return !link->closing_soon;
   }
@@ -105,19 +105,40 @@ bool Engine::pass_chunk(uint32_t slot, Frame& frame, bool is_reply) {
   return true;
 }
 
-/// A piece of a request that still waits for its decision waits with it.
-void Engine::park_chunk(Link* link, const Frame& frame) {
-  const uint32_t slot = parked_.find_request(link->handle, frame.fixed.request_id);
-  if (slot == kNoParked) {
+/// A piece of a request that still waits, for a decision or for an instance, waits with it.
+void Engine::hold_chunk(Link* link, const Frame& frame) {
+  const uint64_t id = frame.fixed.request_id;
+  if (const uint32_t slot = waiting_.find_request(link->handle, id); slot != kNoHeld) {
+    wait_chunk(link, slot, frame);
+  } else if (const uint32_t parked = parked_.find_request(link->handle, id); parked != kNoHeld) {
+    park_chunk(link, parked, frame);
+  } else {
     counters_.stale_chunks++;
+  }
+}
+
+/// Whether a held request may have this piece too. Chunks can be small, so what counts is what they take here.
+bool Engine::is_within_credit(Link* link, const HeldRequest& held, const Frame& frame) {
+  if (held.frame.size() + frame.bytes() <= kMaxFrameBytes + kMaxQueuedStreamBytes) return true;
+  violation(link, "more of a body than there was credit for");
+  return false;
+}
+
+void Engine::wait_chunk(Link* link, uint32_t slot, const Frame& frame) {
+  if (!is_within_credit(link, waiting_.at(slot), frame)) return;
+  if (waiting_.has_share(link->handle, 0, frame.bytes()) && waiting_.has_service_share(waiting_.service_of(slot), 0, frame.bytes()) &&
+      waiting_.append(slot, frame.head, frame.head_bytes, frame.body, frame.body_bytes)) {
     return;
   }
-  // Chunks can be small, so what counts is what they take here.
-  constexpr size_t kMaxParkedStreamBytes = kMaxFrameBytes + kMaxQueuedStreamBytes;
-  if (parked_.at(slot).frame.size() + frame.bytes() > kMaxParkedStreamBytes) {
-    violation(link, "more of a body than there was credit for");
-    return;
-  }
+  counters_.refused_waiting_full++;
+  count(waiting_.at(slot).flow, static_cast<uint8_t>(Code::kResourceExhausted), now_ns_ - waiting_.at(slot).arrived_ns);
+  stop_waiting(slot);
+  reply_to_request(link->handle, frame.fixed.request_id, FrameType::kRequest,
+                   {Code::kResourceExhausted, "too many bytes wait for an instance of their service (limits.waitingBytes)", true});
+}
+
+void Engine::park_chunk(Link* link, uint32_t slot, const Frame& frame) {
+  if (!is_within_credit(link, parked_.at(slot), frame)) return;
   if (parked_.has_share(link->handle, 0, frame.bytes()) && parked_.append(slot, frame.head, frame.head_bytes, frame.body, frame.body_bytes)) return;
   counters_.refused_parked_full++;
   const bool not_run = !is_answered_here(parked_.at(slot));

@@ -75,6 +75,7 @@ EngineOptions read_options(const Napi::Object& in) {
       {"maxLinksPerAddress", &out.max_links_per_address},
       {"maxPending", &out.max_pending},
       {"maxParked", &out.max_parked},
+      {"maxWaiting", &out.max_waiting},
       {"maxFlows", &out.max_flows},
       {"maxClusters", &out.max_clusters},
       {"maxBodyBytes", &out.max_body_bytes},
@@ -97,6 +98,7 @@ EngineOptions read_options(const Napi::Object& in) {
   const std::pair<const char*, uint64_t*> large_numbers[] = {
       {"maxOutboundBytes", &out.max_outbound_bytes},
       {"maxParkedBytes", &out.max_parked_bytes},
+      {"maxWaitingBytes", &out.max_waiting_bytes},
       {"maxLegacyBytes", &out.max_legacy_bytes},
   };
   for (const auto& [name, field] : large_numbers) {

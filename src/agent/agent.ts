@@ -237,6 +237,7 @@ export class Agent {
     if (foreign !== undefined) throw new Error(foreign);
     this.#registry = await openRegistry(registry, limits, (problem) => {
       this.#registryProblem = problem;
+      this.#deciders?.outbound.registryChanged();
       if (problem === null) this.log.info('the registry is well again');
       else this.log.warn({ problem }, 'the registry is in trouble; the last good list serves on');
     });

@@ -22,6 +22,8 @@ export function engineOptions(config: AgentConfig): EngineOptions {
     maxPending: limits.pending,
     maxParked: limits.parked,
     maxParkedBytes: limits.parkedBytes,
+    maxWaiting: limits.waiting,
+    maxWaitingBytes: limits.waitingBytes,
     maxFlows: limits.flows,
     // A cluster for each service and group in use; both directions share the table.
     maxClusters: 4 * (limits.services + limits.publications),

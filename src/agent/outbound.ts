@@ -1,5 +1,6 @@
 // Calls of this agent's apps to others: which services are watched in the registry, and their way into the engine's clusters.
-// A service is watched from its first call on; names that no instance serves make room when there are too many.
+// A service is watched from its first call on; names that no instance serves make room when there are too many. Until the first list has
+// come its requests wait in the engine, with the reason that they are told should their deadline pass.
 import { joinHostPort } from '../base/join-host-port.js';
 import type { ServiceState } from '../handoff/agent-state.js';
 import { endpointsOf } from '../policy/endpoints-of.js';
@@ -8,15 +9,9 @@ import type { Instance } from '../registry/instance.js';
 import type { Registry } from '../registry/registry.js';
 import type { Candidate, Selector, ServiceRoutes } from './service-routes.js';
 
-/** How long requests wait for the first list of their service. */
-const firstListMs = 2_000;
-
 /** See the file's head. */
 export class Outbound {
   readonly #watches = new Map<string, () => void>();
-  /** Services whose first list has not come yet, with those who wait for it. */
-  readonly #awaited = new Map<string, { promise: Promise<void>; resolve: () => void }>();
-
   #kept: readonly Instance[] = [];
 
   constructor(
@@ -34,12 +29,9 @@ export class Outbound {
     return this.routes.ensure(service, selector);
   }
 
-  /**
-   * Resolves when the first list of a watched service has come, or has not for a while; undefined if it came already. Without
-   * waiting for it, the first call of each service would find no endpoint.
-   */
-  firstList(service: string): Promise<void> | undefined {
-    return this.#awaited.get(service)?.promise;
+  /** What is wrong with the registry has changed: those who wait for a list are told that instead. */
+  registryChanged(): void {
+    this.routes.setAwaited(this.#whyUnread());
   }
 
   /**
@@ -54,7 +46,7 @@ export class Outbound {
   adopt(services: readonly ServiceState[]): void {
     for (const state of services) {
       if (this.routes.has(state.service) || this.routes.size >= this.maxServices) continue;
-      this.routes.add(state.service);
+      this.routes.add(state.service, this.#whyUnread());
       this.routes.adopt(state);
       this.#listen(state.service);
     }
@@ -63,7 +55,6 @@ export class Outbound {
   close(): void {
     for (const end of this.#watches.values()) end();
     this.#watches.clear();
-    for (const { resolve } of [...this.#awaited.values()]) resolve();
   }
 
   #watch(service: string): boolean {
@@ -74,8 +65,7 @@ export class Outbound {
       this.#watches.delete(unused);
       this.routes.remove(unused);
     }
-    this.routes.add(service);
-    this.#await(service);
+    this.routes.add(service, this.#whyUnread());
     this.#listen(service);
     return true;
   }
@@ -86,22 +76,13 @@ export class Outbound {
         (one) => one.service === service && !instances.some(({ id }) => id === one.id),
       );
       this.routes.setCandidates(service, candidatesOf([...instances, ...kept]));
-      this.#awaited.get(service)?.resolve();
     });
     this.#watches.set(service, end);
   }
 
-  #await(service: string): void {
-    let end = (): void => undefined;
-    const promise = new Promise<void>((resolve) => (end = resolve));
-    const resolve = (): void => {
-      clearTimeout(timer);
-      this.#awaited.delete(service);
-      end();
-    };
-    const timer = setTimeout(resolve, firstListMs);
-    timer.unref();
-    this.#awaited.set(service, { promise, resolve });
+  #whyUnread(): string {
+    const { place, problem } = this.registry;
+    return `${place} has not answered yet${problem === null ? '' : `: ${problem}`}`;
   }
 }
 

@@ -36,6 +36,8 @@ interface Route extends Selector {
 
 interface Service {
   candidates: readonly Candidate[];
+  /** Why its candidates are not known yet; empty: they are. */
+  awaited: string;
   readonly routes: Map<string, Route>;
 }
 
@@ -107,6 +109,8 @@ export class ServiceRoutes {
       this.#candidates.set(candidate.instanceId, candidate);
     }
     if (known.candidates.length === 0) known.candidates = candidates;
+    // Where the other process knew of nobody, perhaps it had not read the list yet.
+    if (known.candidates.length > 0) known.awaited = '';
     for (const route of routes) {
       known.routes.set(`${route.group}\n${route.version}`, route);
       this.#sendCluster(service, known, route);
@@ -114,16 +118,34 @@ export class ServiceRoutes {
     }
   }
 
-  /** A service that has no candidates, the longest known first; undefined if all have some. */
+  /**
+   * A service that has no candidates, the longest known first; undefined if all have some. One whose candidates are not known yet only
+   * where there is no other: requests wait for it.
+   */
   anEmptyService(): string | undefined {
-    for (const [name, service] of this.#services) if (service.candidates.length === 0) return name;
-    return undefined;
+    let awaited: string | undefined;
+    for (const [name, service] of this.#services) {
+      if (service.candidates.length > 0) continue;
+      if (service.awaited === '') return name;
+      awaited ??= name;
+    }
+    return awaited;
   }
 
-  add(service: string): void {
+  /** @param awaited why its candidates are not known yet: its requests wait until setCandidates(); empty: it has none */
+  add(service: string, awaited = ''): void {
     if (this.#services.has(service)) return;
-    this.#services.set(service, { candidates: [], routes: new Map() });
+    this.#services.set(service, { candidates: [], awaited, routes: new Map() });
     this.engine.commands.setService(this.direction, service, keySpec);
+  }
+
+  /** Says anew why the candidates of services are not known yet, to those for which that holds. */
+  setAwaited(awaited: string): void {
+    for (const [name, service] of this.#services) {
+      if (service.awaited === '' || service.awaited === awaited) continue;
+      service.awaited = awaited;
+      for (const route of service.routes.values()) this.#sendCluster(name, service, route);
+    }
   }
 
   /** Replaces the candidates of a service that was added; its clusters follow at once. */
@@ -133,6 +155,7 @@ export class ServiceRoutes {
     const gone = new Set(known.candidates.map(({ key }) => key));
     for (const { key } of candidates) gone.delete(key);
     known.candidates = candidates;
+    known.awaited = '';
     for (const route of known.routes.values()) this.#sendCluster(service, known, route);
     for (const key of gone) this.#forget(service, key);
   }
@@ -210,6 +233,7 @@ export class ServiceRoutes {
       balancer: this.policy.balancerOf(name),
       service: name,
       group: route.group,
+      awaited: service.awaited,
       endpoints,
     });
   }

@@ -66,17 +66,8 @@ export class Upcalls {
       case 'filter':
         return this.#filter(upcall, header);
       case 'miss':
-        return this.#miss(upcall, header);
+        return this.#clusterOf(upcall, header) === undefined ? refusal(upcall, header.service) : lookUp;
     }
-  }
-
-  #miss(upcall: Upcall, header: Header): Verdict | Promise<Verdict> {
-    if (this.#clusterOf(upcall, header) === undefined) return refusal(upcall, header.service);
-    return this.#firstList(upcall, header.service)?.then(() => lookUp) ?? lookUp;
-  }
-
-  #firstList({ direction }: Upcall, service: string): Promise<void> | undefined {
-    return direction === 'outbound' ? this.outbound.firstList(service) : undefined;
   }
 
   async #filter(upcall: Upcall, header: Header): Promise<Verdict> {
@@ -85,7 +76,6 @@ export class Upcalls {
     if (outcome.kind === 'reject') return outcome;
     const cluster = this.#clusterOf(upcall, outcome);
     if (cluster === undefined) return refusal(upcall, outcome.service);
-    await this.#firstList(upcall, outcome.service);
     return { kind: 'forward', cluster, header: outcome.header };
   }
 

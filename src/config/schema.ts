@@ -347,6 +347,13 @@ const limits = z.strictObject({
   parkedBytes: sizeBytes(128 * KIB, 1_024 * MIB, 16 * MIB, {
     means: 'Bytes of the requests that wait for a decision, shared in the same way.',
   }),
+  waiting: integer(1, 65_536, 4_096, {
+    means:
+      'Requests that wait until the instances of their service are known, or (`waitForReady`) until one is there. The requests to one service get four fifths of them at most, and so do those of one link, unless they are fewer than eight.',
+  }),
+  waitingBytes: sizeBytes(128 * KIB, 1_024 * MIB, 16 * MIB, {
+    means: 'Bytes of the requests that wait for an instance, shared in the same way.',
+  }),
   flows: integer(16, 1_048_576, 16_384, { means: 'Flows in the flow table; the longest unused makes room.' }),
   upcallsPerSecondPerLink: integer(1, 1_000_000, 1_000, {
     means: 'Decisions that one link may ask for per second, so that invented names cannot flood the agent.',

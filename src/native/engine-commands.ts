@@ -43,6 +43,8 @@ export interface ClusterCommand {
   balancer: 'p2c' | 'round-robin';
   service: string;
   group: string;
+  /** Why nobody knows yet who serves it, in words for its callers, whose requests wait meanwhile; absent or empty: it is known. */
+  awaited?: string;
   endpoints: readonly EndpointCommand[];
 }
 
@@ -107,6 +109,7 @@ export class CommandBatch {
       .u8(cluster.balancer === 'round-robin' ? 1 : 0)
       .text(cluster.service)
       .text(cluster.group)
+      .text(cluster.awaited ?? '')
       .u32(cluster.endpoints.length);
     for (const endpoint of cluster.endpoints) {
       out.u64(endpoint.instanceId).u32(endpoint.weight);

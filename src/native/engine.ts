@@ -31,6 +31,8 @@ export interface EngineOptions {
   maxPending: number;
   maxParked: number;
   maxParkedBytes: number;
+  maxWaiting: number;
+  maxWaitingBytes: number;
   maxFlows: number;
   maxClusters: number;
   maxOutboundBytes: number;

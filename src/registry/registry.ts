@@ -35,13 +35,17 @@ export interface Registry {
   register(instance: Instance): Promise<Registration>;
 
   /**
-   * Watches the live instances of a service. The listener is called before `watch` returns if the registry has been
-   * read at least once (else as soon as it has), and then on each change.
+   * Watches the live instances of a service. The listener is called as soon as it is known who serves it, before `watch` returns
+   * if it is known already, and then on each change. A list without instances says that the registry was read for this service and
+   * nobody serves it; as long as it was not read, nothing is told.
    * @param group only instances of this group; undefined, '' or '*': all
    * @returns ends the watch; the listener is not called afterwards
    * @throws {MeshError} RESOURCE_EXHAUSTED if too many services are watched already.
    */
   watch(service: string, group: string | undefined, listener: InstancesListener): () => void;
+
+  /** Which registry this is, in words such as `the registry at redis://10.0.0.7:6379`, without secrets. */
+  readonly place: string;
 
   /** What is wrong with the registry now, in words for an operator; null if nothing is. */
   readonly problem: string | null;

@@ -36,12 +36,13 @@ const orphan = (instance: Instance, clock: ManualClock, phase = 1) =>
   });
 
 describe('registering and watching', () => {
-  it('tells the list at once, then each change, to every registry on the directory', async () => {
+  it('tells the list once it was read, then each change, to every registry on the directory', async () => {
     const here = await fixture.open();
     const there = await fixture.open();
     const seen = recorder();
     there.watch('orders', undefined, seen.listener);
-    expect(seen.lists).toEqual([[]]);
+    expect(seen.lists).toEqual([]);
+    await eventually(() => expect(seen.lists).toEqual([[]]));
 
     const registration = await here.register(instanceOf());
     await eventually(() => expect(seen.last()).toEqual(['a-1@1.0']));
@@ -53,6 +54,31 @@ describe('registering and watching', () => {
     await registration.deregister();
     await expect(registration.update({ weight: 1 })).rejects.toThrow('not registered any more');
     expect([...here.problems, ...there.problems]).toEqual([]);
+  });
+
+  it('reads the directory for a service nobody asked for yet, so that the first list has who came a moment ago', async () => {
+    const here = await fixture.open();
+    const there = await fixture.open();
+    for (const service of ['orders', 'stock', 'ledger']) {
+      const seen = recorder();
+      await here.register(instanceOf({ id: `of-${service}`, service }));
+      there.watch(service, undefined, seen.listener);
+      await eventually(() => expect(seen.lists.length).toBeGreaterThan(0));
+      expect(seen.lists[0]).toEqual([`of-${service}@1.0`]);
+    }
+  });
+
+  it('a list that is known is told at once; one whose watch has ended is not', async () => {
+    const registry = await fixture.open();
+    const [before, known, left] = [recorder(), recorder(), recorder()];
+    registry.watch('orders', undefined, before.listener);
+    await registry.register(instanceOf());
+    registry.watch('orders', undefined, known.listener);
+    expect(known.lists).toEqual([['a-1@1.0']]);
+    registry.watch('stock', undefined, left.listener)();
+    await registry.refresh();
+    await registry.refresh();
+    expect(left.lists).toEqual([]);
   });
 
   it('has told our own watchers when register, update and deregister resolve', async () => {
@@ -203,7 +229,7 @@ describe('leases', () => {
     const registry = await fixture.open({ clock });
     const seen = recorder();
     registry.watch('orders', undefined, seen.listener);
-    expect(seen.lists).toEqual([[]]);
+    await eventually(() => expect(seen.lists).toEqual([[]]));
   });
 
   it.each([

@@ -142,8 +142,9 @@ export class AgentProcess {
   /** Waits until no request is under way in this agent. */
   async quiet(): Promise<void> {
     await until(`no pending request in ${this.name}`, async () => {
-      const [pending, parked] = await Promise.all([this.limit('pending'), this.limit('parked')]);
-      return pending.used === 0 && parked.used === 0;
+      const names = ['pending', 'parked', 'waiting'];
+      const limits = await Promise.all(names.map((name) => this.limit(name)));
+      return limits.every(({ used }) => used === 0);
     });
   }
 

@@ -24,6 +24,7 @@ const overload = 'test/e2e/hostile-overload.test.ts';
 const network = 'test/e2e/network-faults.test.ts';
 const scarcity = 'test/e2e/scarcity.test.ts';
 const registry = 'test/e2e/registry-trouble.test.ts';
+const firstCalls = 'test/e2e/first-calls.test.ts';
 const garbage = 'native/test/hostile/garbage_test.cc';
 
 export const faultGroups: readonly FaultGroup[] = [
@@ -182,6 +183,14 @@ export const faultGroups: readonly FaultGroup[] = [
         log: [],
         counters: ['refused_parked_full'],
         test: { file: overload, title: 'limits.parked: while decisions are awaited' },
+      },
+      {
+        fault:
+          'more waiting until the instances of their service are known, or (`waitForReady`) until there is one, than `limits.waiting`, `limits.waitingBytes`',
+        caller: 'RESOURCE_EXHAUSTED naming the bound, not run; each service, and each link, keeps a share',
+        log: [],
+        counters: ['refused_waiting_full'],
+        test: { file: firstCalls, title: 'limits.waiting: a service whose list does not come' },
       },
       {
         fault: 'new kinds of requests faster than `limits.upcallsPerSecondPerLink`',

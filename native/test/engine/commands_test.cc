@@ -40,6 +40,7 @@ ByteWriter set_cluster_payload() {
   p.u8(1);
   p.bytes("service");
   p.bytes("group");
+  p.bytes("not read yet");
   p.u32(2);
   p.u64(100);
   p.u32(3);
@@ -126,6 +127,7 @@ TEST(Commands, SetCluster) {
   EXPECT_EQ(spec.balancer, Balancer::kRoundRobin);
   EXPECT_EQ(spec.service, "service");
   EXPECT_EQ(spec.group, "group");
+  EXPECT_EQ(spec.awaited, "not read yet");
   ASSERT_EQ(spec.endpoints.size(), 2u);
   EXPECT_EQ(spec.endpoints[0].instance_id, 100u);
   EXPECT_EQ(spec.endpoints[0].weight, 3u);

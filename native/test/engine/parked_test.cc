@@ -115,9 +115,9 @@ TEST(Parked, ARequestIsFoundByLinkAndId) {
   const uint32_t b = table.park(upcall, Handle{3, 2}, frame(5));
   EXPECT_EQ(table.find_request(kSender, 5), a);
   EXPECT_EQ(table.find_request(Handle{3, 2}, 5), b);
-  EXPECT_EQ(table.find_request(kSender, 6), kNoParked);
+  EXPECT_EQ(table.find_request(kSender, 6), kNoHeld);
   table.remove(a);
-  EXPECT_EQ(table.find_request(kSender, 5), kNoParked);
+  EXPECT_EQ(table.find_request(kSender, 5), kNoHeld);
 }
 
 TEST(Parked, RandomComingsAndGoingsAgreeWithAModel) {

@@ -15,6 +15,8 @@ TEST(Stats, OfAnIdleEngine) {
   options.max_pending = 13;
   options.max_parked = 14;
   options.max_parked_bytes = 15'000;
+  options.max_waiting = 17;
+  options.max_waiting_bytes = 18'000;
   options.max_links = 16;
   EngineBox box(std::move(options));
   const Stats stats = box.stats();
@@ -26,6 +28,8 @@ TEST(Stats, OfAnIdleEngine) {
       {"pending", 13},
       {"parked", 14},
       {"parkedBytes", 15'000},
+      {"waiting", 17},
+      {"waitingBytes", 18'000},
       {"unreadBytes", (4 << 20) + 15'000},
       {"flows", 11},
       {"clusters", 12},

@@ -122,6 +122,17 @@ export class DirectoryView {
     }
   }
 
+  /**
+   * Looks for what came since the last look: at files that are not known as live instances. Costs a reading of the directory's names.
+   * @throws as scan() does
+   */
+  async lookForNew(): Promise<void> {
+    const { directory, names } = await this.#listing();
+    if (!this.known || directory !== this.#directory) return this.scan();
+    const isKnown = (name: string): boolean => this.has(name) && this.#entries.get(name)?.live === true;
+    await this.look(names.filter((name) => !isKnown(name)));
+  }
+
   /** The names in the directory, and which directory that was: it may be replaced by another one meanwhile, which is empty at first. */
   async #listing(): Promise<{ directory: string; names: string[] }> {
     for (let tries = 1; ; tries++) {

@@ -68,6 +68,9 @@ export class EmbeddedRegistry implements Registry {
   readonly #board: ProblemBoard;
   readonly #keepers = new Map<string, LeaseKeeper>();
   readonly #watches = new Map<string, Set<InstancesWatch>>();
+  /** Watches that began after the last look: who came before them may not have been seen, so nobody there means nothing yet. */
+  readonly #unread = new Set<InstancesWatch>();
+  #readPlanned = false;
   #changed = new Set<string>();
   #cancelGather: (() => void) | null = null;
   #cancelSweep: () => void = () => undefined;
@@ -83,6 +86,11 @@ export class EmbeddedRegistry implements Registry {
     this.#view = new DirectoryView(directory, clock, sweepMs, maxInstances);
     this.#board = new ProblemBoard(onProblem);
     this.#scheduleSweep();
+  }
+
+  /** See {@link Registry.place}. */
+  get place(): string {
+    return `the registry in ${this.#options.directory}`;
   }
 
   /** See {@link Registry.problem}. */
@@ -127,9 +135,15 @@ export class EmbeddedRegistry implements Registry {
     }
     const watch = new InstancesWatch(group, listener, this.#board);
     watches.add(watch);
-    if (this.#view.known) watch.tell(this.#liveByService(new Set([service])).get(service) ?? []);
+    const live = this.#view.known ? this.#liveByService(new Set([service])).get(service) : undefined;
+    if (live !== undefined) watch.tell(live);
+    else {
+      this.#unread.add(watch);
+      this.#readForUnread();
+    }
     return () => {
       watches.delete(watch);
+      this.#unread.delete(watch);
       if (watches.size === 0 && this.#watches.get(service) === watches) this.#watches.delete(service);
     };
   }
@@ -176,14 +190,35 @@ export class EmbeddedRegistry implements Registry {
     this.#cancelSweep();
     this.#cancelGather?.();
     this.#watches.clear();
+    this.#unread.clear();
     await Promise.allSettled([...this.#keepers.values()].map((keeper) => keeper.deregister()));
     await this.#queue.idle();
     this.#watcher?.close();
     this.#watcher = null;
   }
 
+  /** Reads the directory for the watches that have begun; those that begin while it is being read wait for the next reading. */
+  #readForUnread(): void {
+    if (this.#readPlanned) return;
+    this.#readPlanned = true;
+    void this.#queue.run(async () => {
+      this.#readPlanned = false;
+      if (this.#unread.size === 0) return;
+      const asked = [...this.#unread];
+      try {
+        await this.#view.lookForNew();
+      } catch {
+        await this.#scan(); // makes the directory if it is missing, or says what is wrong
+        return;
+      }
+      for (const watch of asked) this.#unread.delete(watch);
+      this.#afterLook();
+    });
+  }
+
   async #scan(): Promise<void> {
     const { directory, directoryMode } = this.#options;
+    const asked = [...this.#unread];
     try {
       try {
         await this.#view.scan();
@@ -200,6 +235,7 @@ export class EmbeddedRegistry implements Registry {
       );
       return;
     }
+    for (const watch of asked) this.#unread.delete(watch);
     this.#watchDirectory();
     this.#afterLook();
   }
@@ -218,7 +254,12 @@ export class EmbeddedRegistry implements Registry {
     if (!this.#view.known) return;
     const live = this.#liveByService(this.#watches);
     for (const [service, watches] of [...this.#watches]) {
-      for (const watch of [...watches]) if (watches.has(watch)) watch.tell(live.get(service) ?? []);
+      const list = live.get(service) ?? [];
+      for (const watch of [...watches]) {
+        if (!watches.has(watch) || (list.length === 0 && this.#unread.has(watch))) continue;
+        this.#unread.delete(watch);
+        watch.tell(list);
+      }
     }
   }
 

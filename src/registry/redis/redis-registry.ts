@@ -128,6 +128,11 @@ export class RedisRegistry implements Registry {
     this.#scheduleExpiry();
   }
 
+  /** See {@link Registry.place}. */
+  get place(): string {
+    return `the registry at ${this.#options.address.shown}`;
+  }
+
   /** See {@link Registry.problem}. */
   get problem(): string | null {
     return this.#board.current;
