@@ -25,7 +25,7 @@ export const FrameType = {
 } as const;
 
 /** Flag bits; unknown ones are ignored and passed on. */
-export const Flag = { more: 0x01, notRun: 0x02, token: 0x04, reply: 0x08 } as const;
+export const Flag = { more: 0x01, notRun: 0x02, token: 0x04, reply: 0x08, waitForReady: 0x10 } as const;
 
 const emptyBytes = Buffer.alloc(0);
 

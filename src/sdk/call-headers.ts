@@ -115,6 +115,7 @@ export function encodeRequestHeader(staticPart: Buffer, dynamic: DynamicHeader |
 export function writeRequest(
   out: Outbound,
   type: number,
+  flags: number,
   idLo: number,
   idHi: number,
   timeoutMs: number,
@@ -126,7 +127,7 @@ export function writeRequest(
 ): void {
   const at = out.reserve(fixedBytes + headerBytes + bodyBytes);
   const bytes = out.bytes;
-  writeFixed(bytes, at, type, 0, 0, 0, headerBytes, bodyBytes, idLo, idHi, timeoutMs, 0);
+  writeFixed(bytes, at, type, flags, 0, 0, headerBytes, bodyBytes, idLo, idHi, timeoutMs, 0);
   bytes.set(staticPart, at + fixedBytes);
   if (dynamic !== undefined) writeDynamic(bytes, at + fixedBytes + staticPart.length, dynamic);
   if (typeof body === 'string') bytes.write(body, at + fixedBytes + headerBytes, bodyBytes, 'utf8');

@@ -6,6 +6,7 @@ import type { RPCImpl } from 'protobufjs';
 import { MeshError, errorText } from '../base/errors.js';
 import { currentCall } from './call-context.js';
 import type { CallContext } from './call-context.js';
+import { Flag } from '../protocol/frame.js';
 import { CallHeaders } from './call-headers.js';
 import type { DynamicHeader } from './call-headers.js';
 import type { Link } from './link.js';
@@ -13,6 +14,7 @@ import type { LinkSource } from './link-source.js';
 import { rpcImplOf } from './protobuf-rpc.js';
 import { asRefusal, refused } from './refusal.js';
 import type { CallOptions, Reply, TransportName } from './types.js';
+import { WaitForReady } from './wait-for-ready.js';
 
 /** Events of a client. */
 export interface ClientEvents {
@@ -22,6 +24,12 @@ export interface ClientEvents {
   close: [];
 }
 
+/** What holds for calls that do not say otherwise. */
+export interface CallDefaults {
+  readonly timeoutMs: number;
+  readonly waitForReady: boolean;
+}
+
 const noOptions: CallOptions = {};
 const maxTimeoutMs = 0x7fffffff;
 
@@ -29,15 +37,17 @@ const maxTimeoutMs = 0x7fffffff;
 export class Client extends EventEmitter<ClientEvents> {
   readonly #source: LinkSource;
   readonly #headers: CallHeaders;
-  readonly #timeoutMs: number;
+  readonly #defaults: CallDefaults;
+  readonly #ready: WaitForReady;
   #closed: Promise<void> | undefined;
 
   /** @internal Use `connect`. */
-  constructor(source: LinkSource, app: string, timeoutMs: number) {
+  constructor(source: LinkSource, app: string, defaults: CallDefaults, maxWaiting: number) {
     super();
     this.#source = source;
     this.#headers = new CallHeaders(app);
-    this.#timeoutMs = timeoutMs;
+    this.#defaults = defaults;
+    this.#ready = new WaitForReady(source, maxWaiting);
   }
 
   /** How calls leave this process now. In direct mode always `tcp`. */
@@ -63,10 +73,18 @@ export class Client extends EventEmitter<ClientEvents> {
     try {
       const deadlineMs = this.#deadline(nowMs, options, context);
       const header = this.#headers.staticPart(service, method, options);
-      const link = this.#link(service);
       const { signal } = options;
-      if (signal?.aborted) throw refused('CANCELLED', `cancelled: ${errorText(signal.reason)}`);
-      return link.call(header, dynamicHeader(options, context), body, nowMs, deadlineMs, signal);
+      const dynamic = dynamicHeader(options, context);
+      if (this.#waits(options)) {
+        this.#checkOpen();
+        return this.#ready.run(service, deadlineMs, signal, (link, atMs) => {
+          if (signal?.aborted) throw cancelled(signal);
+          return link.call(header, dynamic, body, atMs, deadlineMs, signal, Flag.waitForReady);
+        });
+      }
+      const link = this.#link(service);
+      if (signal?.aborted) throw cancelled(signal);
+      return link.call(header, dynamic, body, nowMs, deadlineMs, signal);
     } catch (error) {
       return Promise.reject(asRefusal(error));
     }
@@ -89,7 +107,14 @@ export class Client extends EventEmitter<ClientEvents> {
     try {
       const deadlineMs = this.#deadline(nowMs, options, context);
       const header = this.#headers.staticPart(service, method, options);
-      this.#link(service).send(header, dynamicHeader(options, context), body, deadlineMs - nowMs);
+      const dynamic = dynamicHeader(options, context);
+      if (this.#waits(options)) {
+        this.#checkOpen();
+        return this.#ready.run(service, deadlineMs, undefined, async (link, atMs) =>
+          link.send(header, dynamic, body, deadlineMs - atMs, Flag.waitForReady),
+        );
+      }
+      this.#link(service).send(header, dynamic, body, deadlineMs - nowMs);
       return Promise.resolve();
     } catch (error) {
       return Promise.reject(asRefusal(error));
@@ -109,25 +134,40 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** Takes no new calls, lets those in flight finish (at most `drainTimeoutMs`), and closes the links. */
   close(): Promise<void> {
-    this.#closed ??= this.#source.close().then(() => void this.emit('close'));
+    if (this.#closed === undefined) {
+      this.#ready.close();
+      this.#closed = this.#source.close().then(() => void this.emit('close'));
+    }
     return this.#closed;
   }
 
   /** @internal */
   transportChanged(transport: TransportName): void {
+    if (transport !== 'none') queueMicrotask(() => this.#ready.linkChanged());
     // Not from inside the ladder: a listener that throws must not stop it in the middle of a change.
     queueMicrotask(() => this.emit('transport', transport));
   }
 
-  #link(service: string): Link {
+  #waits({ waitForReady = this.#defaults.waitForReady }: CallOptions): boolean {
+    if (typeof waitForReady !== 'boolean') {
+      throw refused('INVALID_ARGUMENT', 'waitForReady must be true or false');
+    }
+    return waitForReady;
+  }
+
+  #checkOpen(): void {
     if (this.#closed !== undefined) throw refused('UNAVAILABLE', 'the client is closed');
+  }
+
+  #link(service: string): Link {
+    this.#checkOpen();
     const link = this.#source.pick(service);
     if (typeof link === 'string') throw refused('UNAVAILABLE', link);
     return link;
   }
 
   #deadline(nowMs: number, options: CallOptions, context: CallContext | undefined): number {
-    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const timeoutMs = options.timeoutMs ?? this.#defaults.timeoutMs;
     if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= maxTimeoutMs)) {
       throw refused('INVALID_ARGUMENT', `timeoutMs must be more than 0 and at most ${maxTimeoutMs}`);
     }
@@ -137,6 +177,10 @@ export class Client extends EventEmitter<ClientEvents> {
       mayHaveRun: false,
     });
   }
+}
+
+function cancelled(signal: AbortSignal): MeshError {
+  return refused('CANCELLED', `cancelled: ${errorText(signal.reason)}`);
 }
 
 /** The part of the header that differs from call to call; undefined in the usual case that there is none. */

@@ -2,13 +2,14 @@
 // where client, server, ladder, endpoints and dispatcher meet.
 import { errorText } from '../base/errors.js';
 import { Client } from './client.js';
+import type { CallDefaults } from './client.js';
 import { DirectEndpoints } from './direct-endpoints.js';
 import { DirectListener } from './direct-listener.js';
 import { Dispatcher } from './dispatch.js';
 import type { Link, LinkEvents } from './link.js';
 import { Publication } from './publication.js';
 import { Server } from './server.js';
-import { parseHostPort, positive, resolveEndpoints, resolveSettings } from './settings.js';
+import { flag, parseHostPort, positive, resolveEndpoints, resolveSettings } from './settings.js';
 import type { Settings } from './settings.js';
 import { TransportLadder } from './transport-ladder.js';
 import type { LadderEvents } from './transport-ladder.js';
@@ -30,11 +31,11 @@ const publishTimeoutMs = 5_000;
  */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const settings = resolveSettings(options);
-  const timeoutMs = positive(options.timeoutMs, defaultTimeoutMs, 'timeoutMs');
+  const defaults = callDefaults(options);
   // Without a service every request is refused, but it must be answered.
   const dispatcher = new Dispatcher({
     maxConcurrentRequests: 1,
-    defaultTimeoutMs: timeoutMs,
+    defaultTimeoutMs: defaults.timeoutMs,
     log: settings.log,
   });
   const inbound = inboundEvents(dispatcher);
@@ -43,10 +44,11 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
       ...inbound,
       onTransport: () => undefined,
     });
-    return new Client(source, settings.app, timeoutMs);
+    return new Client(source, settings.app, defaults, settings.maxPendingCalls);
   }
-  const { client, ladder } = throughAgent(settings, timeoutMs, {
+  const { client, ladder } = throughAgent(settings, defaults, {
     ...inbound,
+    unreachable: 'no agent can be reached',
     mayFallBack: true,
     prepare: () => Promise.resolve(),
     leave: () => Promise.resolve(),
@@ -68,7 +70,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
  */
 export async function serve(options: ServeOptions): Promise<Server> {
   const settings = resolveSettings(options);
-  const timeoutMs = positive(options.timeoutMs, defaultTimeoutMs, 'timeoutMs');
+  const defaults = callDefaults(options);
   const dispatcher = new Dispatcher({
     maxConcurrentRequests: positive(options.maxConcurrentRequests, 10_000, 'maxConcurrentRequests'),
     defaultTimeoutMs: positive(options.defaultTimeoutMs, 60_000, 'defaultTimeoutMs'),
@@ -76,19 +78,20 @@ export async function serve(options: ServeOptions): Promise<Server> {
   });
   dispatcher.add(options.service, options.methods);
   return settings.mesh
-    ? serveThroughAgent(options, settings, dispatcher, timeoutMs)
-    : serveDirectly(options, settings, dispatcher, timeoutMs);
+    ? serveThroughAgent(options, settings, dispatcher, defaults)
+    : serveDirectly(options, settings, dispatcher, defaults);
 }
 
 async function serveThroughAgent(
   options: ServeOptions,
   settings: Settings,
   dispatcher: Dispatcher,
-  timeoutMs: number,
+  defaults: CallDefaults,
 ): Promise<Server> {
   const publication = new Publication(settings.app, options);
-  const { client, ladder } = throughAgent(settings, timeoutMs, {
+  const { client, ladder } = throughAgent(settings, defaults, {
     ...inboundEvents(dispatcher),
+    unreachable: `${options.service} is not served: no agent can be reached`,
     mayFallBack: false,
     prepare: (link) => publication.publish(link, publishTimeoutMs),
     leave: async (link) => {
@@ -111,27 +114,34 @@ async function serveDirectly(
   options: ServeOptions,
   settings: Settings,
   dispatcher: Dispatcher,
-  timeoutMs: number,
+  defaults: CallDefaults,
 ): Promise<Server> {
   const inbound = inboundEvents(dispatcher);
   const listener = new DirectListener(settings, inbound);
   await listener.listen(parseHostPort(options.listen ?? '127.0.0.1:0'));
   const endpoints = resolveEndpoints(options.endpoints);
   const source = new DirectEndpoints(settings, endpoints, { ...inbound, onTransport: () => undefined });
-  const client = new Client(source, settings.app, timeoutMs);
+  const client = new Client(source, settings.app, defaults, settings.maxPendingCalls);
   return new Server({ settings, client, dispatcher, listener });
+}
+
+function callDefaults({ timeoutMs, waitForReady }: ConnectOptions | ServeOptions): CallDefaults {
+  return {
+    timeoutMs: positive(timeoutMs, defaultTimeoutMs, 'timeoutMs'),
+    waitForReady: flag(waitForReady, false, 'waitForReady'),
+  };
 }
 
 function throughAgent(
   settings: Settings,
-  timeoutMs: number,
+  defaults: CallDefaults,
   events: Omit<LadderEvents, 'onTransport'>,
 ): { client: Client; ladder: TransportLadder } {
   const ladder = new TransportLadder(settings, {
     ...events,
     onTransport: (transport: TransportName) => client.transportChanged(transport),
   });
-  const client = new Client(ladder, settings.app, timeoutMs);
+  const client = new Client(ladder, settings.app, defaults, settings.maxPendingCalls);
   return { client, ladder };
 }
 

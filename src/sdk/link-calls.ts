@@ -41,6 +41,7 @@ export class LinkCalls {
    * Sends a request; the promise settles with its reply, its deadline or the end of the link.
    *
    * @param deadlineMs on the clock of performance.now(), later than `nowMs`
+   * @param flags of the request's frame
    */
   call(
     staticHeader: Buffer,
@@ -49,6 +50,7 @@ export class LinkCalls {
     nowMs: number,
     deadlineMs: number,
     signal: AbortSignal | undefined,
+    flags = 0,
   ): Promise<Reply> {
     return new Promise<Reply>((resolve, reject) => {
       if (this.#pending.full) {
@@ -59,10 +61,19 @@ export class LinkCalls {
       this.#pending.add(call);
       try {
         const length = bodyLength(body);
-        if (length > maxFrameBodyBytes) this.#stream(call, staticHeader, dynamic, body, length);
+        if (length > maxFrameBodyBytes) this.#stream(call, flags, staticHeader, dynamic, body, length);
         else {
           call.frameStart = this.writer.out.position;
-          this.#write(FrameType.request, call, deadlineMs - nowMs, staticHeader, dynamic, body, length);
+          this.#write(
+            FrameType.request,
+            flags,
+            call,
+            deadlineMs - nowMs,
+            staticHeader,
+            dynamic,
+            body,
+            length,
+          );
           call.frameEnd = this.writer.out.position;
         }
       } catch (error) {
@@ -84,13 +95,14 @@ export class LinkCalls {
     dynamic: DynamicHeader | undefined,
     body: Uint8Array | string,
     timeoutMs: number,
+    flags = 0,
   ): void {
     const length = bodyLength(body);
     if (length > maxFrameBodyBytes) {
       const text = `a one-way body of ${length} bytes is over the limit of ${maxFrameBodyBytes} bytes`;
       throw refused('RESOURCE_EXHAUSTED', text, false);
     }
-    this.#write(FrameType.oneWay, noId, timeoutMs, staticHeader, dynamic, body, length);
+    this.#write(FrameType.oneWay, flags, noId, timeoutMs, staticHeader, dynamic, body, length);
   }
 
   /** A response came; answers why it is a protocol error. One that nobody awaits any more is ignored. */
@@ -118,6 +130,7 @@ export class LinkCalls {
 
   #write(
     type: number,
+    flags: number,
     { idLo, idHi }: { readonly idLo: number; readonly idHi: number },
     timeoutMs: number,
     staticHeader: Buffer,
@@ -132,13 +145,14 @@ export class LinkCalls {
       throw refused('RESOURCE_EXHAUSTED', text);
     }
     const leftMs = wireTimeoutMs(timeoutMs);
-    writeRequest(out, type, idLo, idHi, leftMs, staticHeader, dynamic, headerBytes, body, length);
+    writeRequest(out, type, flags, idLo, idHi, leftMs, staticHeader, dynamic, headerBytes, body, length);
     this.writer.scheduleFlush();
   }
 
   /** Sends the request in pieces; the first one leaves when it is its turn. */
   #stream(
     call: PendingCall,
+    flags: number,
     staticHeader: Buffer,
     dynamic: DynamicHeader | undefined,
     body: Uint8Array | string,
@@ -154,7 +168,7 @@ export class LinkCalls {
       if (this.#pending.find(idLo, idHi) !== call) return;
       this.#fail(call, new MeshError('INVALID_ARGUMENT', message, { mayHaveRun: false }), sent.begun);
     };
-    call.sending = new OutgoingStream(false, idLo, idHi, header, bodyBytes(body), deadlineMs, broken);
+    call.sending = new OutgoingStream(false, idLo, idHi, header, bodyBytes(body), deadlineMs, broken, flags);
     this.writer.streams.add(call.sending);
     this.writer.scheduleFlush();
   }

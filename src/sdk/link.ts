@@ -143,9 +143,10 @@ export class Link {
     nowMs: number,
     deadlineMs: number,
     signal: AbortSignal | undefined,
+    flags = 0,
   ): Promise<Reply> {
     if (this.state === 'closed') return Promise.reject(refused('UNAVAILABLE', 'the link is closed'));
-    return this.#calls.call(staticHeader, dynamic, body, nowMs, deadlineMs, signal);
+    return this.#calls.call(staticHeader, dynamic, body, nowMs, deadlineMs, signal, flags);
   }
 
   /** Sends a one-way request. Throws a MeshError if it cannot be taken. */
@@ -154,9 +155,10 @@ export class Link {
     dynamic: DynamicHeader | undefined,
     body: Uint8Array | string,
     timeoutMs: number,
+    flags = 0,
   ): void {
     if (this.state === 'closed') throw refused('UNAVAILABLE', 'the link is closed');
-    this.#calls.send(staticHeader, dynamic, body, timeoutMs);
+    this.#calls.send(staticHeader, dynamic, body, timeoutMs, flags);
   }
 
   /** Tells the peer that no request comes behind this point, as its go-away asked, and takes no further calls. */

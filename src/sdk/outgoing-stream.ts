@@ -34,6 +34,7 @@ export class OutgoingStream implements StreamId, Expiring {
 
   /**
    * @param body is not copied, and must not change before the stream has ended
+   * @param flags of its first frame, beside that more follow
    * @param onBroken the body cannot be sent to its end; the stream is out of the table by then
    */
   constructor(
@@ -44,6 +45,7 @@ export class OutgoingStream implements StreamId, Expiring {
     body: Uint8Array,
     readonly deadlineMs: number,
     readonly onBroken: (stream: OutgoingStream, error: MeshError) => void,
+    readonly flags = 0,
   ) {
     this.body = body;
     this.totalBytes = body.length;
@@ -209,10 +211,11 @@ export class OutgoingStreams {
 function firstPrefix(stream: OutgoingStream, pieceBytes: number): Buffer {
   const { reply, idLo, idHi, header, totalBytes, deadlineMs } = stream;
   const bytes = Buffer.allocUnsafe(fixedBytes + header.length);
+  const flags = Flag.more | stream.flags;
   const type = reply ? FrameType.response : FrameType.request;
   // The time that it waited for its turn is gone.
   const timeoutMs = reply ? 0 : wireTimeoutMs(deadlineMs - performance.now());
-  writeFixed(bytes, 0, type, Flag.more, 0, 0, header.length, pieceBytes, idLo, idHi, timeoutMs, totalBytes);
+  writeFixed(bytes, 0, type, flags, 0, 0, header.length, pieceBytes, idLo, idHi, timeoutMs, totalBytes);
   bytes.set(header, fixedBytes);
   return bytes;
 }

@@ -24,6 +24,8 @@ export interface LadderEvents
   extends LinkSourceEvents, Pick<LinkEvents, 'onRequest' | 'onCancel' | 'onClosed'> {
   /** Readies a new link for use, for example by publishing; a rejection is one more reason to climb on. */
   prepare(link: Link): Promise<void>;
+  /** What is not possible without an agent, said before the reasons where that is told to people. */
+  readonly unreachable: string;
   /** Whether another agent may stand in: not for who serves, as only its own agent can publish for it. */
   readonly mayFallBack: boolean;
   /** A working link is left for a better one; it is still open. */
@@ -43,6 +45,10 @@ export class TransportLadder implements LinkSource {
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #lastReasons = '';
+  /** Whether a climb in vain is told in the log: not the first one, where it is what start() rejects with. */
+  #tellsRefusals = false;
+  /** That there is no link was told, and that there is one again was not. */
+  #refusalTold = false;
   /** Rungs that can never work in this process, with the reason. */
   readonly #impossible = new Map<ChannelKind, string>();
   readonly #leaving = new Set<Promise<void>>();
@@ -60,11 +66,15 @@ export class TransportLadder implements LinkSource {
 
   /** First climb. Rejects with what was tried and why, unless `lazy`, and then leaves nothing behind. */
   async start(lazy: boolean): Promise<void> {
+    this.#tellsRefusals = lazy;
     await this.#climb('');
-    if (this.#link !== undefined || lazy) return;
+    if (this.#link !== undefined || lazy) {
+      this.#tellsRefusals = true;
+      return;
+    }
     this.#closed = true;
     clearTimeout(this.#timer);
-    throw new MeshError('UNAVAILABLE', `no agent can be reached: ${this.#lastReasons}`, {
+    throw new MeshError('UNAVAILABLE', `${this.events.unreachable}: ${this.#lastReasons}`, {
       mayHaveRun: false,
     });
   }
@@ -111,6 +121,7 @@ export class TransportLadder implements LinkSource {
       }
     }
     this.#lastReasons = reasons.join('; ');
+    if (this.#link === undefined) this.#tellRefusal();
     this.#probeLater();
   }
 
@@ -225,6 +236,8 @@ export class TransportLadder implements LinkSource {
 
   #adopt(link: Link, rung: number, reasons: readonly string[]): void {
     const old = this.#link;
+    const isRecovery = this.#refusalTold && old === undefined;
+    this.#refusalTold = false;
     this.#link = link;
     this.#rung = rung;
     this.#adoptedAtMs = performance.now();
@@ -232,7 +245,8 @@ export class TransportLadder implements LinkSource {
     this.#tell(
       link.kind,
       reasons.join('; ') || (old === undefined ? 'connected' : 'a better way is there'),
-      rung > 0,
+      // Whoever was told of the trouble is told of its end.
+      rung > 0 || isRecovery,
     );
   }
 
@@ -273,6 +287,16 @@ export class TransportLadder implements LinkSource {
     this.#tell('none', this.#closed ? reason : `the link is lost: ${reason}`, !this.#closed);
     if (this.#lasted()) void this.#climb('');
     else this.#probeLater();
+  }
+
+  /** The first climb in vain is news; those that follow are not. */
+  #tellRefusal(): void {
+    if (!this.#tellsRefusals || this.#refusalTold || this.#closed) return;
+    this.#refusalTold = true;
+    this.settings.log('warn', `${this.events.unreachable}: ${this.#lastReasons}; it is tried again`, {
+      transport: 'none',
+      app: this.settings.app,
+    });
   }
 
   #tell(transport: TransportName, why: string, fallen: boolean): void {

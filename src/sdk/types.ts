@@ -15,6 +15,12 @@ export type Log = (level: LogLevel, message: string, fields: Record<string, unkn
 export interface CallOptions {
   /** Time until the caller gives up, in milliseconds; default 5,000. Inside a handler the shorter of this and what its own caller left. */
   timeoutMs?: number;
+  /**
+   * True: while no agent can be reached, or no instance of the service is there, the call waits instead of failing with
+   * UNAVAILABLE, at most until its deadline: DEADLINE_EXCEEDED then says what it waited for, and that it has not run. A call
+   * that may have run is never tried again. Default: that of the client, which is false.
+   */
+  waitForReady?: boolean;
   /** Key for balancers that hash; at most a few hundred bytes are sensible. */
   hashKey?: string;
   /** Group of the service, as published. */
@@ -140,7 +146,12 @@ export interface MeshOptions extends LinkLimits {
 export interface ConnectOptions extends MeshOptions {
   /** Default timeout of calls in milliseconds; default 5,000. */
   timeoutMs?: number;
-  /** True: `connect` succeeds without an agent and keeps looking for one; calls fail until it is there. */
+  /** Whether calls wait for an agent and an instance unless they say otherwise, see {@link CallOptions}; default false. */
+  waitForReady?: boolean;
+  /**
+   * True: `connect` succeeds without an agent and keeps looking for one; calls fail until it is there, or wait for it with
+   * `waitForReady`.
+   */
   lazy?: boolean;
   /** Direct mode: addresses by service, as `host:port`; default `RINGSIDE_ENDPOINTS` as JSON. */
   endpoints?: Record<string, readonly string[]>;
@@ -162,6 +173,8 @@ export interface ServeOptions extends MeshOptions {
   defaultTimeoutMs?: number;
   /** Default timeout of calls made through `server.client`, in milliseconds; default 5,000. */
   timeoutMs?: number;
+  /** Whether calls made through `server.client` wait for an agent and an instance unless they say otherwise; default false. */
+  waitForReady?: boolean;
   /** True: `serve` succeeds without an agent and publishes as soon as there is one. */
   lazy?: boolean;
   /** Direct mode: where to listen, as `host:port`; port 0 takes a free one. Default `127.0.0.1:0`. */

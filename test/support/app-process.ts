@@ -20,6 +20,7 @@ export interface CallOptions {
   attachments?: Record<string, string>;
   traceparent?: string;
   tracestate?: string;
+  waitForReady?: boolean;
 }
 
 export interface CallReply {
