@@ -8,6 +8,7 @@ import type { Client, ConnectOptions, MeshError, Server } from '../../src/index.
 import { Flag, FrameType } from '../../src/protocol/frame.js';
 import { encodeHeader } from '../../src/protocol/header.js';
 import { FakeAgent } from '../support/fake-mesh-agent.js';
+import { steadyPort } from '../support/steady-port.js';
 import { until } from '../support/until.js';
 
 let agent: FakeAgent;
@@ -164,6 +165,21 @@ test('they are bounded, and one service leaves room for others', async () => {
   await client.close();
   await until('all to end', () => outcomes.length === 31);
   expect(outcomes.at(-1)).toMatchObject({ message: 'the client is closed' });
+});
+
+test('in direct mode a call waits for an endpoint that listens', async () => {
+  const address = `127.0.0.1:${steadyPort()}`;
+  const direct = { app: 'shop', mesh: false, backoffMs: { min: 5, max: 20 }, log: () => undefined };
+  const client = await connect({ ...direct, endpoints: { ledger: [address] } });
+  closing.push(client);
+  const call = client.call('ledger', 'get', 'x', patient);
+  expect(await failure(client.call('ledger', 'get', 'x'))).toMatchObject({
+    status: 'UNAVAILABLE',
+    mayHaveRun: false,
+  });
+  const methods = { get: () => 'served' };
+  closing.push(await serve({ ...direct, service: 'ledger', methods, listen: address }));
+  expect((await call).body.toString()).toBe('served');
 });
 
 test('an option that is neither true nor false is refused', async () => {

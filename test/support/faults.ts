@@ -34,7 +34,7 @@ export const faultGroups: readonly FaultGroup[] = [
       {
         fault: "the callers' agent is killed",
         caller:
-          'calls under way: UNAVAILABLE, may have run if their frame was handed over; new ones: UNAVAILABLE, not run, until an agent is there again',
+          'calls under way: UNAVAILABLE, may have run if their frame was handed over; new ones: UNAVAILABLE, not run, until an agent is there again; with `waitForReady` they wait for it',
         log: [],
         counters: [],
         test: chaos,
@@ -150,6 +150,14 @@ export const faultGroups: readonly FaultGroup[] = [
         log: ['the registry is in trouble; the last good list serves on', 'the registry is well again'],
         counters: [],
         test: { file: registry, title: 'unreadable: the last good list serves on' },
+      },
+      {
+        fault: 'the registry has not been read yet: slow or down since before the agent was started',
+        caller:
+          'calls of services in no list of before wait for it, all of them; at their deadline DEADLINE_EXCEEDED, not run, with what is wrong with the registry',
+        log: ['the registry is in trouble; the last good list serves on', 'the registry is well again'],
+        counters: ['waited', 'deadlines'],
+        test: { file: firstCalls, title: 'while Redis is down they wait until it is up' },
       },
       {
         fault: 'standard output cannot be written: a full disk',
