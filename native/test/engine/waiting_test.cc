@@ -172,7 +172,6 @@ TEST(Waiting, AClusterThatIsForgottenAnswersThem) {
 }
 
 TEST(Waiting, WhereNoAddressAnswersOnlyThoseThatAskForItWaitAndAreTriedAgain) {
-  EngineBox far;
   uint16_t port = 0;
   {
     Result<Listening> reserved = listen_tcp("127.0.0.1", 0);
