@@ -12,14 +12,10 @@ export class Publication {
   readonly #publish: string;
   readonly #unpublish: string;
 
-  constructor(
-    app: string,
-    options: Pick<ServeOptions, 'service' | 'group' | 'version' | 'weight' | 'methods'>,
-  ) {
-    const { service, group, version, weight, methods } = options;
+  constructor(app: string, options: Pick<ServeOptions, 'service' | 'group' | 'version' | 'weight'>) {
+    const { service, group, version, weight } = options;
     this.#headers = new CallHeaders(app);
-    const names = typeof methods === 'function' ? undefined : Object.keys(methods);
-    this.#publish = JSON.stringify({ service, group, version, weight, methods: names });
+    this.#publish = JSON.stringify({ service, group, version, weight });
     this.#unpublish = JSON.stringify({ service, group });
   }
 

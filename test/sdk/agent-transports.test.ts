@@ -222,7 +222,7 @@ describe('changing', () => {
     await agent.crash();
     agent = await FakeAgent.start({ unix: true, tcp: true, rings: true, path });
     await agent.waitFor(() => agent.publications.length === 1);
-    expect(JSON.parse(agent.publications[0]!.body)).toEqual({ service: 'users', methods: ['get'] });
+    expect(JSON.parse(agent.publications[0]!.body)).toEqual({ service: 'users' });
     const client = await connect(options({ agent: path }));
     closing.push(client);
     expect((await client.call('users', 'get', '')).body.toString()).toBe('Ada');
