@@ -61,7 +61,7 @@ export function buildAdminApp(
       return sendJson(reply, value);
     });
   };
-  show('/', () => Promise.resolve({ paths: PATHS }));
+  show('/', () => Promise.resolve({ paths: Object.keys(PATHS) }));
   show('/live', () => Promise.resolve({ ok: true, uptimeMs: Math.round(performance.now() - startedMs) }));
   show('/ready', async (reply) => {
     const ready = await view.ready();
@@ -88,21 +88,22 @@ export function buildAdminApp(
   return app;
 }
 
-const PATHS = [
-  '/live',
-  '/ready',
-  '/agent',
-  '/links',
-  '/clusters',
-  '/flows',
-  '/counters',
-  '/limits',
-  '/registry',
-  '/programs',
-  '/handoff',
-  '/config',
-  '/metrics',
-];
+/** What there is, and what it says; docs/admin.md is written from it. */
+export const PATHS: Readonly<Record<string, string>> = {
+  '/live': 'That the process answers, and for how long it has run: for a liveness probe.',
+  '/ready': 'Whether the agent can serve, 200 or 503, with the reasons: for a readiness probe.',
+  '/agent': 'Version, commit, process, uptime, app and configuration of the agent that answers.',
+  '/links': 'Connections to applications, other agents and programs: who, how, what is under way and queued.',
+  '/clusters': 'Services and groups that are in use, each endpoint with its state.',
+  '/flows': 'Kinds of requests that were seen: counts by status, latencies.',
+  '/counters': 'What the engine counts ([metrics.md](metrics.md)).',
+  '/limits': 'Each bound, and how much of it is used.',
+  '/registry': 'Whether the registry answers, what is watched, registered, held from disk.',
+  '/programs': 'Programs under `publish`, with their state and what is wrong with them.',
+  '/handoff': 'Takeovers: how many, and the last one with its freeze and what moved.',
+  '/config': 'The configuration in force, secrets left out.',
+  '/metrics': 'Everything for Prometheus ([metrics.md](metrics.md)).',
+};
 
 /** The answer, or an error with status 503 once it takes too long. */
 async function within<T>(ms: number, answer: Promise<T>): Promise<T> {

@@ -18,6 +18,7 @@ import type {
   ReadyView,
   RegistryView,
 } from '../observe/agent-view.js';
+import { engineCounters } from '../observe/engine-counters.js';
 import { BOUNDS_US, FlowTotals } from './flow-totals.js';
 
 /** Engine counters beyond this many are left out. */
@@ -222,8 +223,8 @@ export class AgentMetrics {
         .replace(/[^a-z0-9_]/g, '_')
         .replace(/_total$/, '')}_total`;
       if (this.#registry.getSingleMetric(metric)) continue;
-      const words = name.replaceAll('_', ' ');
-      this.#counter(metric, `Engine counter: ${words}.`, [], (set) => {
+      const help = engineCounters[name] ?? `Engine counter: ${name.replaceAll('_', ' ')}.`;
+      this.#counter(metric, help, [], (set) => {
         const count = this.#look.counters[name];
         if (count !== undefined) set({}, count);
       });

@@ -86,7 +86,13 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
       ]),
     flows: () =>
       Promise.resolve([flowOf(), flowOf({ direction: 'inbound', service: 'we"ird\\\n', method: 'x' })]),
-    programs: () => Promise.resolve([]),
+    programs: () =>
+      Promise.resolve([
+        {
+          ...{ service: 'orders', group: '', protocol: 'mesh', address: '127.0.0.1:7001' },
+          ...{ state: 'failing', problem: 'it does not answer' },
+        },
+      ]),
     counters: () =>
       Promise.resolve({ upcalls: 4, flow_hits: 10, protocol_errors: 0, 'odd-Name': 1, seen_total: 2 }),
     handoff: () =>
