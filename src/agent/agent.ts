@@ -1,6 +1,6 @@
 // The agent: engine, registry, listeners and policy put together, from start to drain. Called by the command line. What must
 // stay true: nothing is published before it can be reached, and a drain ends nothing that was accepted.
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AgentView, HandoffView, ReadyView } from '../observe/agent-view.js';
 import { defaultAgentSocket, whyForeignDirectory } from '../base/default-socket.js';
@@ -48,6 +48,8 @@ export class Agent {
   #onHandedOver: () => void = () => undefined;
   #handoff: HandoffView = { done: 0, failed: 0, last: null };
   #registryProblem: string | null = null;
+  /** While a new process is taking over: settles when that has failed. */
+  #offering: { readonly failed: Promise<void>; readonly fail: () => void } | undefined;
   #draining = false;
   #stopped = false;
 
@@ -85,10 +87,11 @@ export class Agent {
   /**
    * Takes over from the running agent behind `takeover.path`; resolves when this one serves and the other has let go.
    * @param software names this process to the other one
+   * @param givenUp ends the attempt, unless everything has been taken over already
    * @throws Error saying why not; the other agent goes on then as if nothing had happened
    */
-  static takeOver(config: AgentConfig, log: Logger, software: string): Promise<Agent> {
-    return Agent.#begin(config, log, (agent) => agent.#takeOver(software));
+  static takeOver(config: AgentConfig, log: Logger, software: string, givenUp?: AbortSignal): Promise<Agent> {
+    return Agent.#begin(config, log, (agent) => agent.#takeOver(software, givenUp));
   }
 
   static async #begin(
@@ -145,7 +148,8 @@ export class Agent {
     this.engine.commands.setTimeouts(timeouts.defaultMs, timeouts.maxMs);
     this.outboundRoutes.refresh();
     this.inboundRoutes.refresh();
-    if (!this.#draining) await this.#deciders.programs.apply(publish);
+    // What a new process is being offered must not change; it reads the configuration itself, or #goOn() applies this.
+    if (!this.#draining && this.#offering === undefined) await this.#deciders.programs.apply(publish);
     return difference;
   }
 
@@ -161,6 +165,12 @@ export class Agent {
     const lastMs = Math.min(goAwayTimeoutMs, drainMs);
     const over = pause(drainMs, false as const, { ref: false });
     this.engine.commands.refuseHandoff('this agent is draining');
+    // If it has happened already, what stands in the registry is another process's.
+    const takenOver = await Promise.race([
+      this.#offering?.failed.then(() => false) ?? false,
+      this.handedOver.then(() => true),
+    ]);
+    if (takenOver) return;
     this.#listeners.closeForApps();
     const { inbound, outbound, programs } = this.#deciders;
     outbound.keep(inbound.instances());
@@ -291,6 +301,9 @@ export class Agent {
       return;
     }
     this.log.info({ pid, software }, 'a new process asks to take over');
+    let fail = (): void => undefined;
+    const failure = new Promise<void>((resolve) => (fail = resolve));
+    this.#offering = { failed: failure, fail };
     const { failed } = this.#handoff;
     await this.#deciders.programs.stop();
     await this.#deciders.control.pause();
@@ -320,10 +333,15 @@ export class Agent {
     this.#deciders.programs.apply(this.#config.publish).catch(() => undefined); // fails only where the engine is closed
   }
 
-  async #takeOver(software: string): Promise<void> {
+  async #takeOver(software: string, givenUp: AbortSignal | undefined): Promise<void> {
     const { takeover, socket } = this.#config;
+    const asked = 'this process was asked to end';
+    const giveUp = (): void => this.engine.commands.refuseHandoff(asked);
     await this.#openRegistry();
+    if (givenUp?.aborted) throw new Error(asked);
+    givenUp?.addEventListener('abort', giveUp);
     const offer = await this.engine.takeOver(takeover.path, software, takeover.deadlineMs);
+    await nextTurn(); // a signal that came before the offer is heard before anything is taken
     let state: AgentState;
     try {
       state = decodeAgentState(offer);
@@ -340,6 +358,7 @@ export class Agent {
     this.#deciders.inbound.adopt(state.inbound, state.publications);
     this.#deciders.legacyDirectory.adopt(state.registrations);
     const taken = await this.engine.takeOverReady();
+    givenUp?.removeEventListener('abort', giveUp);
 
     this.#listeners.adopt(taken.listeners);
     this.#offerFallback();
@@ -372,6 +391,8 @@ export class Agent {
         break;
       case 'handoff-failed':
         this.#handoff = { ...this.#handoff, failed: this.#handoff.failed + 1 };
+        this.#offering?.fail();
+        this.#offering = undefined;
         this.#goOn();
         break;
     }

@@ -20,6 +20,8 @@ import type { OpsCommandOptions } from './run-ops.js';
 import type { RolloutCommandOptions } from './run-rollout.js';
 import type { ServeEchoOptions } from './run-serve-echo.js';
 import type { OpsWay, UpgradeCommandOptions } from './run-upgrade.js';
+import { takeNpmParents } from './npm-parent.js';
+import { ProcessSignals } from './process-signals.js';
 import type { WatcherCommandOptions } from './run-watcher.js';
 import type { TopOptions } from './top/run-top.js';
 
@@ -27,6 +29,8 @@ const { version } = buildInfo();
 /** Whether errors are told as JSON: what the parser found, and until it has found anything, what it looks like. */
 let asJson = process.argv.includes('--json');
 watchOutput();
+
+const npmParents = takeNpmParents();
 
 const program = new Command('ringside')
   .description('A service-mesh data plane: an agent beside every application, reached over shared memory.')
@@ -86,9 +90,10 @@ program
     '--takeover',
     'take over from the agent that runs with this configuration; its applications notice nothing (docs/upgrade.md)',
   )
-  .action(async (options: Omit<AgentCommandOptions, 'version'>) => {
+  .action(async (options: Omit<AgentCommandOptions, 'version' | 'signals'>) => {
+    const signals = new ProcessSignals(npmParents);
     const { runAgent } = await import('./run-agent.js');
-    await runAgent({ ...options, version });
+    await runAgent({ ...options, version, signals });
   });
 
 program
@@ -119,8 +124,9 @@ program
   .addOption(transportOption())
   .option('--json', 'print one JSON line when it serves')
   .action(async (options: ServeEchoOptions) => {
+    const signals = new ProcessSignals(npmParents);
     const { runServeEcho } = await import('./run-serve-echo.js');
-    await runServeEcho(options);
+    await runServeEcho(options, signals);
   });
 
 program
@@ -173,8 +179,9 @@ program
   .addOption(logFormatOption())
   .addOption(jsonOption())
   .action(async (options: WatcherCommandOptions) => {
+    const signals = new ProcessSignals(npmParents);
     const { runWatcher } = await import('./run-watcher.js');
-    await runWatcher(options);
+    await runWatcher(options, signals);
   });
 
 const ops = program
@@ -184,9 +191,10 @@ const ops = program
   .option('--check', 'check the configuration and exit')
   .addOption(logFormatOption())
   .addOption(jsonOption())
-  .action(async (options: OpsCommandOptions) => {
+  .action(async (options: Omit<OpsCommandOptions, 'signals'>) => {
+    const signals = new ProcessSignals(npmParents);
     const { runOps } = await import('./run-ops.js');
-    await runOps(options);
+    await runOps({ ...options, signals });
   });
 addOpsCommands(ops, [opsSocketOption, opsUrlOption, opsTokenOption]);
 

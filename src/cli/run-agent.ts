@@ -1,5 +1,7 @@
-// `ringside agent`: one agent in this process, its admin server, and what the operating system's signals mean to it. SIGTERM and SIGINT
-// drain and exit 0, a second one exits at once; SIGHUP or a changed file reloads; a successor that has taken over ends it with 0.
+// `ringside agent`: one agent in this process, its admin server, and what the operating system's signals (process-signals.ts) mean to it. SIGTERM and
+// SIGINT drain and exit 0, a second one exits at once; before the commit of a takeover they leave the old process serving. SIGHUP or a changed file reloads
+// (follow-config.ts); a successor that has taken over ends it with 0.
+import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startAdminServer } from '../admin/admin-server.js';
 import type { AdminServer } from '../admin/admin-server.js';
@@ -8,18 +10,21 @@ import { identityOf } from '../agent/engine-view.js';
 import { Filters } from '../agent/filters.js';
 import { writeDurably } from '../base/durable-file.js';
 import { errorText } from '../base/errors.js';
+import { readConfigText } from '../config/check-document.js';
 import { ConfigError, NoAddressError } from '../config/config-error.js';
-import { loadAgentConfig, parseAgentConfig } from '../config/load-config.js';
+import { parseAgentConfig } from '../config/load-config.js';
 import { thisMachine } from '../config/resolve-config.js';
 import type { AgentConfig } from '../config/resolve-config.js';
-import { watchConfig } from '../config/watch-config.js';
 import { notifyServiceManager } from '../native/service-notice.js';
 import { BoundedLog } from '../observe/bounded-log.js';
 import { createLogger } from '../observe/logger.js';
 import type { LogFormat, Logger } from '../observe/logger.js';
 import { READY_FILE } from '../ops/run-files.js';
 import { ExitError } from './exit-error.js';
+import { followConfig } from './follow-config.js';
+import type { ConfigFile } from './follow-config.js';
 import { flushed, print, printJson, tell } from './output.js';
+import type { ProcessSignals } from './process-signals.js';
 
 /** After a takeover: the pause between two attempts to open the admin server, and how long readiness waits for it. */
 const adminAgainMs = 100;
@@ -35,25 +40,39 @@ export interface AgentCommandOptions {
   logFormat?: LogFormat;
   /** Of this software, as a takeover shows it to the running agent. */
   version: string;
+  signals: ProcessSignals;
 }
 
 export async function runAgent(options: AgentCommandOptions): Promise<void> {
   if (options.check) return check(readConfigToCheck(options.config), options);
-  const config = await readConfigOnceThereIsANetwork(options);
+  const { config, file } = await readConfigOnceThereIsANetwork(options);
   const log = createLogger({ level: config.log.level, name: 'ringside', format: options.logFormat });
   const { version, commit, app, configHash } = identityOf(config);
   log.info(
     { version, commit, app, configHash },
     options.takeover ? 'the agent takes over' : 'the agent starts',
   );
-  const stopped = onSignals(log);
+  const { signals } = options;
+  const asked = new AbortController();
+  const stopped = signals.stop.then((signal) => {
+    log.info({ signal }, 'asked to end; ask again to leave at once');
+    asked.abort();
+  });
+  signals.onStopAgain((signal) => {
+    log.warn({ signal }, 'asked twice to stop: leaving at once');
+    process.exit(1);
+  });
+  if (signals.stopping && !options.takeover) return; // before anything was opened
   const agent = options.takeover
-    ? await Agent.takeOver(config, log, `ringside ${options.version}`).catch((error: unknown) => {
-        throw new ExitError(`the takeover failed: ${errorText(error)}`, 1);
-      })
+    ? await Agent.takeOver(config, log, `ringside ${options.version}`, asked.signal).catch(
+        (error: unknown) => {
+          throw new ExitError(`the takeover failed: ${errorText(error)}`, 1);
+        },
+      )
     : await Agent.start(config, log).catch((error: unknown) => {
         throw new ExitError(`the agent cannot start: ${errorText(error)}`, 1);
       });
+  const following = followConfig(file, agent, signals, log);
   const leaving = new AbortController();
   const opening = config.admin.enabled
     ? openAdmin(agent, config, log, options.takeover === true, leaving.signal)
@@ -77,14 +96,13 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
   };
   notify(options.takeover ? `MAINPID=${process.pid}\nREADY=1` : 'READY=1');
 
-  const reloading = options.config === undefined ? undefined : reloadOnChange(options.config, agent, log);
   const drained = stopped.then(async () => {
     notify('STOPPING=1');
     await agent.drain();
     return false;
   });
   const handedOver = await Promise.race([drained, agent.handedOver.then(() => true)]);
-  reloading?.close();
+  following.close();
   leaving.abort();
   await (await opening)?.close();
   if (handedOver) {
@@ -98,7 +116,11 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
 }
 
 /** Says whether an agent could be started with this configuration, and does nothing. */
-async function check(config: AgentConfig, { config: file, json }: AgentCommandOptions): Promise<void> {
+async function check(
+  config: AgentConfig,
+  { config: file, json, signals }: AgentCommandOptions,
+): Promise<void> {
+  void signals.stop.then(() => process.exit(1));
   await Filters.load(config.filters).catch((error: unknown) => {
     throw new ExitError(`configuration ${file ?? ''}: filters: ${errorText(error)}`, 2);
   });
@@ -161,9 +183,20 @@ async function openAdmin(
   return undefined;
 }
 
-function readConfig(path: string | undefined, machine = thisMachine()): AgentConfig | NoAddressError {
+/** A configuration and, where it stands in one, the file that is followed. */
+interface ReadConfig {
+  readonly config: AgentConfig;
+  readonly file?: ConfigFile;
+}
+
+function readConfig(path: string | undefined, machine = thisMachine()): ReadConfig | NoAddressError {
   try {
-    return path === undefined ? parseAgentConfig('', { machine }) : loadAgentConfig(path, machine);
+    if (path === undefined) return { config: parseAgentConfig('', { machine }) };
+    const text = readConfigText(path);
+    return {
+      config: parseAgentConfig(text, { source: path, directory: dirname(path), machine }),
+      file: { path, text },
+    };
   } catch (error) {
     if (error instanceof NoAddressError) return error;
     if (error instanceof ConfigError) throw new ExitError(error.message, 2);
@@ -174,19 +207,20 @@ function readConfig(path: string | undefined, machine = thisMachine()): AgentCon
 /** A configuration may be right although this machine has no network at the moment. */
 function readConfigToCheck(path: string | undefined): AgentConfig {
   const found = readConfig(path);
-  if (!(found instanceof NoAddressError)) return found;
+  if (!(found instanceof NoAddressError)) return found.config;
   tell(`here and now an agent would wait for a network (advertise.waitMs): ${found.message}`);
   const addresses = [{ address: '192.0.2.1', family: 'IPv4', internal: false }] as const;
   const anywhere = readConfig(path, { ...thisMachine(), addresses });
   if (anywhere instanceof NoAddressError) throw new ExitError(anywhere.message, 2);
-  return anywhere;
+  return anywhere.config;
 }
 
 /** Machines start their services before their network, now and then. */
 async function readConfigOnceThereIsANetwork({
   config,
   logFormat,
-}: AgentCommandOptions): Promise<AgentConfig> {
+  signals,
+}: AgentCommandOptions): Promise<ReadConfig> {
   const startMs = performance.now();
   let told = false;
   for (;;) {
@@ -198,66 +232,7 @@ async function readConfigOnceThereIsANetwork({
       const log = createLogger({ level: 'info', name: 'ringside', format: logFormat });
       log.warn({ waitMs: found.waitMs, problem: found.message }, 'waiting for a network (advertise.waitMs)');
     }
-    await pause(networkAgainMs);
+    await Promise.race([pause(networkAgainMs), signals.stop]);
+    if (signals.stopping) process.exit(0); // before anything was opened
   }
-}
-
-function onSignals(log: Logger): Promise<void> {
-  return new Promise((resolve) => {
-    let asked = false;
-    const stop = (signal: NodeJS.Signals): void => {
-      if (asked) {
-        log.warn({ signal }, 'asked twice to stop: leaving at once');
-        process.exit(1);
-      }
-      asked = true;
-      log.info({ signal }, 'draining; ask again to leave at once');
-      resolve();
-    };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-  });
-}
-
-function reloadOnChange(path: string, agent: Agent, log: Logger): { close(): void } {
-  let running = Promise.resolve();
-  const apply = (config: AgentConfig): void => {
-    running = running.then(async () => {
-      try {
-        const { live, restart } = await agent.reload(config);
-        const { configHash } = identityOf(agent.config);
-        if (live.length > 0) log.info({ fields: live, configHash }, 'the configuration was reloaded');
-        if (restart.length > 0)
-          log.warn({ fields: restart }, 'these fields take effect after a restart only');
-      } catch (error) {
-        log.error(
-          { error: errorText(error) },
-          'the changed configuration was refused; the old one stays in force',
-        );
-      }
-    });
-  };
-  const refuse = (error: unknown): void => {
-    log.error(
-      { error: errorText(error) },
-      'the changed configuration was refused; the old one stays in force',
-    );
-  };
-  const watching = watchConfig(path, { onChange: apply, onError: refuse });
-  // A network that is away for a moment is no reason to refuse a change.
-  const machine = thisMachine();
-  const hangUp = (): void => {
-    try {
-      apply(loadAgentConfig(path, machine));
-    } catch (error) {
-      refuse(error);
-    }
-  };
-  process.on('SIGHUP', hangUp);
-  return {
-    close: () => {
-      watching.close();
-      process.off('SIGHUP', hangUp);
-    },
-  };
 }

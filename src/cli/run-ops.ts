@@ -10,12 +10,14 @@ import type { OpsConfig } from '../ops/config.js';
 import { OpsAgent } from '../ops/ops-agent.js';
 import { ExitError } from './exit-error.js';
 import { print, printJson } from './output.js';
+import type { ProcessSignals } from './process-signals.js';
 
 export interface OpsCommandOptions {
   config?: string;
   check?: boolean;
   json?: boolean;
   logFormat?: LogFormat;
+  signals: ProcessSignals;
 }
 
 export async function runOps(options: OpsCommandOptions): Promise<void> {
@@ -28,13 +30,11 @@ export async function runOps(options: OpsCommandOptions): Promise<void> {
   // The agent writes to the same place.
   if (options.logFormat !== undefined) process.env['RINGSIDE_LOG_FORMAT'] = options.logFormat;
   const log = createLogger({ level: config.log.level, name: 'ringside-ops', format: options.logFormat });
-  const ended = new Promise<NodeJS.Signals>((resolve) =>
-    process.on('SIGTERM', resolve).on('SIGINT', resolve),
-  );
   const ops = await OpsAgent.start(config, log).catch((error: unknown) => {
     throw new ExitError(`the ops agent cannot start: ${errorText(error)}`, 1);
   });
-  process.on('SIGHUP', (signal) => ops.signal(signal));
+  const { signals } = options;
+  signals.onHangUp((signal) => ops.signal(signal));
   log.info(
     { ...buildInfo(), socket: config.http.socket, port: ops.port, directory: config.directory },
     'the ops agent is ready',
@@ -44,9 +44,9 @@ export async function runOps(options: OpsCommandOptions): Promise<void> {
     process.disconnect();
   }
 
-  const signal = await ended;
+  const signal = await signals.stop;
   log.info({ signal }, 'ending the agent; ask again to end it at once');
-  process.once('SIGTERM', () => ops.signal('SIGTERM')).once('SIGINT', () => ops.signal('SIGINT'));
+  signals.onStopAgain((again) => ops.signal(again));
   await ops.stop();
   log.info('the ops agent has stopped');
 }

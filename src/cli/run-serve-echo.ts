@@ -1,5 +1,6 @@
-// `ringside serve-echo`: a service to try things with. Ends gracefully on SIGTERM and SIGINT.
+// `ringside serve-echo`: a service to try things with. Ends gracefully on SIGTERM, SIGINT and SIGHUP.
 import { serve } from '../sdk/connect.js';
+import type { ProcessSignals } from './process-signals.js';
 import type { MeshOptions } from '../sdk/types.js';
 import { print, printJson } from './output.js';
 
@@ -12,11 +13,7 @@ export interface ServeEchoOptions {
   json?: boolean;
 }
 
-export async function runServeEcho(options: ServeEchoOptions): Promise<void> {
-  const stopped = new Promise<void>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
-  });
+export async function runServeEcho(options: ServeEchoOptions, signals: ProcessSignals): Promise<void> {
   const server = await serve({
     app: 'ringside-echo',
     service: options.service,
@@ -33,6 +30,6 @@ export async function runServeEcho(options: ServeEchoOptions): Promise<void> {
   if (options.json) printJson({ service, ...way });
   else
     print(`serving ${service} ${'transport' in way ? `over ${way.transport}` : `on ${String(way.address)}`}`);
-  await stopped;
+  await signals.stopOrHangUp();
   await server.close();
 }

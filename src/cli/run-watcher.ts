@@ -7,6 +7,7 @@ import type { LogFormat } from '../observe/logger.js';
 import { redisAccess } from '../registry/open-registry.js';
 import { Watcher } from '../watcher/watcher.js';
 import { ExitError } from './exit-error.js';
+import type { ProcessSignals } from './process-signals.js';
 
 /** Options of the command, as its help names them. */
 export interface WatcherCommandOptions {
@@ -22,7 +23,7 @@ export interface WatcherCommandOptions {
   logFormat?: LogFormat;
 }
 
-export async function runWatcher(options: WatcherCommandOptions): Promise<void> {
+export async function runWatcher(options: WatcherCommandOptions, signals: ProcessSignals): Promise<void> {
   const { registry, caFile, prefix, interval, timeout, failures, successes, maxShare, lease } = options;
   const log = createLogger({ level: 'info', name: 'ringside-watcher', format: options.logFormat });
   const env = (name: string): string | null => process.env[name] || null;
@@ -44,7 +45,7 @@ export async function runWatcher(options: WatcherCommandOptions): Promise<void> 
     log: (level, message, fields) => log[level](fields, message),
   });
   log.info({ ...buildInfo(), registry: redis.address.shown, prefix }, 'the watcher runs');
-  await new Promise((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve));
+  await signals.stopOrHangUp();
   await watcher.close();
   log.info('the watcher has stopped');
 }

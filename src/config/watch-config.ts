@@ -21,19 +21,21 @@ export interface WatchConfigOptions {
   onError: (error: Error) => void;
   /** How long after the last event the file is read, so that a burst of events is one change. Default 100. */
   debounceMs?: number;
+  /** What the file held when it was read; a difference by now is delivered. Without it what it holds now counts as known. */
+  known?: string;
   /** How often the file is looked at without an event. Default 5000. */
   recheckMs?: number;
   machine?: Machine;
 }
 
 /**
- * Watches a configuration file from now on; what it holds now counts as known.
+ * Watches a configuration file from now on.
  * @returns ends the watch
  */
 export function watchConfig(path: string, options: WatchConfigOptions): { close(): void } {
   const { onChange, onError, debounceMs = 100, recheckMs = 5_000, machine = thisMachine() } = options;
   const file = resolve(path);
-  let lastSeen = stateOf(file);
+  let lastSeen = options.known === undefined ? stateOf(file) : read(options.known);
   let watcher: FSWatcher | null = null;
   let debounce: NodeJS.Timeout | null = null;
 
@@ -70,6 +72,7 @@ export function watchConfig(path: string, options: WatchConfigOptions): { close(
   };
 
   arm();
+  look();
   const recheck = setInterval(() => {
     arm();
     look();
@@ -86,10 +89,13 @@ export function watchConfig(path: string, options: WatchConfigOptions): { close(
 
 type FileState = { key: string; text: string; error?: undefined } | { key: string; error: Error };
 
+function read(text: string): FileState {
+  return { key: `text ${text}`, text };
+}
+
 function stateOf(file: string): FileState {
   try {
-    const text = readConfigText(file);
-    return { key: `text ${text}`, text };
+    return read(readConfigText(file));
   } catch (error) {
     const thrown = error instanceof Error ? error : new Error(errorText(error));
     return { key: `error ${basename(file)} ${thrown.message}`, error: thrown };

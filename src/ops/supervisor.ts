@@ -131,8 +131,11 @@ export class Supervisor {
     if (!this.#stopping && this.serving === undefined && this.#again === undefined) this.#startAgain();
   }
 
+  /** Hands a signal on to the agent; SIGHUP once it serves, since it would end a process that has only just been started. */
   signal(signal: NodeJS.Signals): void {
-    this.serving?.signal(signal);
+    const { serving } = this;
+    if (signal !== 'SIGHUP' || this.#isReady) serving?.signal(signal);
+    else void serving?.ready.then(() => serving.signal(signal));
   }
 
   /** From now on nothing is started any more. */

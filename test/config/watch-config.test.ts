@@ -43,6 +43,14 @@ const replace = (text: string): void => {
 };
 
 describe('a watched configuration', () => {
+  it('is delivered at once where it differs from what had been read before, and not where it does not', () => {
+    start({ known: 'app: first' });
+    expect(apps).toEqual([]);
+    watch?.close();
+    start({ known: 'app: zeroth' });
+    expect(apps).toEqual(['first']);
+  });
+
   it('is delivered when it is written in place, replaced, or deleted and made anew', async () => {
     start();
     writeFileSync(file, 'app: second');

@@ -155,8 +155,11 @@ export class RunningProcess {
   }
 }
 
+/** An npm that runs the tests must not pass for one that runs what they start. */
+const notOfTests = ['NODE_OPTIONS', 'npm_lifecycle_event', 'npm_command'];
+
 function withoutRingside(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
-    Object.entries(env).filter(([name]) => !name.startsWith('RINGSIDE_') && name !== 'NODE_OPTIONS'),
+    Object.entries(env).filter(([name]) => !name.startsWith('RINGSIDE_') && !notOfTests.includes(name)),
   );
 }
