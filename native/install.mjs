@@ -17,11 +17,20 @@ function say(text) {
   process.stderr.write(`ringside: ${text}\n`);
 }
 
+// In the words of the user's own package manager; a work tree that was never compiled has only this script.
+async function howToBuild() {
+  try {
+    const { rebuildCommand } = await import('../dist/base/rebuild-command.js');
+    return rebuildCommand(root);
+  } catch {
+    return '"npm run build:native"';
+  }
+}
+const again = await howToBuild();
+
 function giveUp(reason) {
   say(`the native addon was not built: ${reason}`);
-  say(
-    'it needs Linux, Python 3, make and a compiler for C++20 (g++ 11 or clang 14); then: npm run build:native',
-  );
+  say(`it needs Linux, Python 3, make and a compiler for C++20 (g++ 11 or clang 14); then run ${again}`);
   say(
     'without it an application reaches its agent over a socket instead of shared memory, and no agent runs here',
   );

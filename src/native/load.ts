@@ -2,7 +2,9 @@
 // missing addon is no accident but a state the SDK lives with (it then speaks frames over a socket), so the error says
 // what was looked for and how to get it.
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageDirectory, packageName } from '../base/build-info.js';
+import { rebuildCommand } from '../base/rebuild-command.js';
 import type { AppLink } from './app-link.js';
 
 /** What the addon exports. Each port file of `native/port` adds its functions here; their wrappers give them types. */
@@ -23,10 +25,8 @@ export interface NativePacer {
   stop(): void;
 }
 
-// Both src/native and dist/native lie two levels below the package's root.
-const addonPath = fileURLToPath(new URL('../../build/Release/ringside.node', import.meta.url));
-
 let loaded: Addon | undefined;
+let failure: Error | undefined;
 
 /**
  * The native addon, loaded once per thread.
@@ -37,17 +37,30 @@ export function loadAddon(): Addon {
   if (process.env['RINGSIDE_ADDON'] === 'off') {
     throw new Error('the native addon is switched off by RINGSIDE_ADDON=off');
   }
-  loaded ??= requireAddon();
+  if (failure !== undefined) throw failure;
+  try {
+    loaded ??= requireAddon();
+  } catch (error) {
+    failure = error as Error;
+    throw error;
+  }
   return loaded;
 }
 
 function requireAddon(): Addon {
+  const home = packageDirectory();
+  if (home === undefined) {
+    throw new Error(
+      `this application is bundled, and a bundle cannot hold the addon that shared memory needs (a socket is used instead): leave ${packageName} out of it (with esbuild --external:${packageName}) and install it beside the bundle`,
+    );
+  }
+  const addonPath = join(home, 'build', 'Release', 'ringside.node');
   try {
-    return createRequire(import.meta.url)(addonPath) as Addon;
+    return createRequire(addonPath)(addonPath) as Addon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause);
     throw new Error(
-      `the native addon could not be loaded (${reason}); build it with "npm run build:native" (needs Linux, Python 3 and a C++20 compiler)`,
+      `the native addon could not be loaded (${reason}); run ${rebuildCommand(home)} (needs Linux, Python 3 and a C++20 compiler)`,
       { cause },
     );
   }

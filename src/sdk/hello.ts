@@ -1,16 +1,13 @@
 // The opening frames: what an SDK says first, and how a direct-mode server answers. Kept apart from links so that
 // all three transports say the same.
 import { sameSecret } from '../base/secret.js';
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { buildInfo } from '../base/build-info.js';
 import { errorText } from '../base/errors.js';
 import { Status, statusName } from '../base/status.js';
 import { Flag, FrameType, encodeFrame } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
 import { decodeHeader, encodeHeader } from '../protocol/header.js';
-
-const packageFile = new URL('../../package.json', import.meta.url);
-const sdkVersion = (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version;
 
 /** Name of this application when nobody gave one. */
 export function defaultAppName(env: NodeJS.ProcessEnv = process.env): string {
@@ -21,7 +18,7 @@ export function defaultAppName(env: NodeJS.ProcessEnv = process.env): string {
 export function encodeHello(app: string, ringBytes: number, token: string | undefined): Buffer {
   const header = encodeHeader({
     sourceApp: app,
-    attachments: { sdk: `ringside-node/${sdkVersion}`, pid: String(process.pid) },
+    attachments: { sdk: `ringside-node/${buildInfo().version}`, pid: String(process.pid) },
   });
   return encodeFrame({
     type: FrameType.hello,

@@ -1,15 +1,16 @@
 // Turns options and environment into settings without gaps, once, when a client or server is made. Options win over
 // the environment. What is wrong is said here, before any connection is tried.
-import { constants } from 'node:buffer';
+import { Buffer, constants } from 'node:buffer';
+import { resolve } from 'node:path';
 import { defaultAgentSocket, defaultAgentTcpPort } from '../base/default-socket.js';
-import { MeshError, errorText } from '../base/errors.js';
-import { shownJson, shownText } from '../base/shown.js';
-import { LineBound } from '../observe/line-bound.js';
+import { MeshError } from '../base/errors.js';
 import { maxBodyBytes, maxFrameBodyBytes, maxRingBytes, minRingBytes } from '../protocol/limits.js';
 import { defaultAppName } from './hello.js';
+import { logPlace } from './log.js';
+import type { LogPlace } from './log.js';
 import type { ChannelKind } from './channel.js';
 import type { StreamLimits } from './stream-limits.js';
-import type { Log, LogLevel, MeshOptions } from './types.js';
+import type { MeshOptions } from './types.js';
 
 /** A TCP address. */
 export interface HostPort {
@@ -18,7 +19,7 @@ export interface HostPort {
 }
 
 /** Everything that transports need to know. */
-export interface Settings {
+export interface Settings extends LogPlace {
   app: string;
   socketPath: string | undefined;
   /** Whether that path was given, and not the default. */
@@ -38,8 +39,10 @@ export interface Settings {
   maxPendingCalls: number;
   maxOutboundBytes: number;
   streams: StreamLimits;
-  log: Log;
 }
+
+/** A unix socket's address holds so many bytes of path on Linux. */
+const maxSocketPathBytes = 107;
 
 function invalid(text: string): MeshError {
   return new MeshError('INVALID_ARGUMENT', text, { mayHaveRun: false });
@@ -70,16 +73,28 @@ function agentAddress(
   if (given === undefined) tcp ??= env['RINGSIDE_AGENT_TCP'] || undefined;
   if (socket === undefined && tcp === undefined) {
     return {
-      socketPath: defaultAgentSocket(env),
+      socketPath: absolute(defaultAgentSocket(env)),
       socketGiven: false,
       tcp: { host: '127.0.0.1', port: defaultAgentTcpPort },
     };
   }
   return {
-    socketPath: socket?.replace(/^unix:(\/\/(?=\/))?/, ''),
+    socketPath: socket === undefined ? undefined : absolute(socket.replace(/^unix:(\/\/(?=\/))?/, '')),
     socketGiven: socket !== undefined,
     tcp: tcp === undefined ? undefined : parseHostPort(tcp, defaultAgentTcpPort),
   };
+}
+
+/** The application may go to another directory later, and must still find its agent then. */
+function absolute(path: string): string {
+  if (path === '' || path.includes('\0'))
+    throw invalid('agent: the path of the socket is empty or holds a zero byte');
+  const whole = resolve(path);
+  const bytes = Buffer.byteLength(whole);
+  if (bytes <= maxSocketPathBytes) return whole;
+  throw invalid(
+    `agent: the path of the socket, ${whole}, has ${bytes} bytes; the system takes at most ${maxSocketPathBytes}, so name a shorter one`,
+  );
 }
 
 function agentUsers(given: MeshOptions['agentUids'], env: NodeJS.ProcessEnv): Settings['agentUids'] {
@@ -153,32 +168,6 @@ function streamLimits(options: MeshOptions): StreamLimits {
   return { maxBodyBytes: longest, maxStreams: atOnce, maxStreamBytes: together };
 }
 
-/** Writes to stderr: warnings always, the rest if RINGSIDE_LOG is set. */
-function defaultLog(env: NodeJS.ProcessEnv): Log {
-  const everything = Boolean(env['RINGSIDE_LOG']);
-  const say = (level: LogLevel, message: string, fields: Record<string, unknown>): void => {
-    process.stderr.write(`ringside ${level}: ${shownText(message)} ${shownJson(JSON.stringify(fields))}\n`);
-  };
-  const bound = new LineBound((level, leftOut) =>
-    say('warn', `${leftOut} more lines of level ${level} were left out`, {}),
-  );
-  return (level, message, fields) => {
-    if (!everything && level !== 'warn' && level !== 'error') return;
-    if (bound.admit(level)) say(level, message, fields);
-  };
-}
-
-/** An application's log function that throws must not stop what is being logged about. */
-function unfailing(log: Log): Log {
-  return (level, message, fields) => {
-    try {
-      log(level, message, fields);
-    } catch (error) {
-      process.stderr.write(`ringside error: the log function failed: ${errorText(error)}\n`);
-    }
-  };
-}
-
 /** Settings from options and environment. Throws a MeshError INVALID_ARGUMENT that names what is wrong. */
 export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = process.env): Settings {
   const { socketPath, socketGiven, tcp } = agentAddress(options.agent, env);
@@ -208,7 +197,7 @@ export function resolveSettings(options: MeshOptions, env: NodeJS.ProcessEnv = p
     maxPendingCalls: whole(options.maxPendingCalls, 16_384, 'maxPendingCalls', 1, 65_536),
     maxOutboundBytes: positive(options.maxOutboundBytes, 8 * 1024 * 1024, 'maxOutboundBytes'),
     streams: streamLimits(options),
-    log: options.log === undefined ? defaultLog(env) : unfailing(options.log),
+    ...logPlace(options.log, env),
   };
 }
 

@@ -242,12 +242,21 @@ export class TransportLadder implements LinkSource {
     this.#rung = rung;
     this.#adoptedAtMs = performance.now();
     if (old !== undefined && old.state === 'open') this.#leave(this.#moveFrom(old));
+    const news = reasons.filter((reason) => this.#isNews(reason));
     this.#tell(
       link.kind,
-      reasons.join('; ') || (old === undefined ? 'connected' : 'a better way is there'),
+      news.join('; ') || (old === undefined ? 'connected' : 'a better way is there'),
       // Whoever was told of the trouble is told of its end.
-      rung > 0 || isRecovery,
+      (rung > 0 && news.length > 0) || isRecovery,
     );
+  }
+
+  /** What can never work in this process is worth one line in it; what failed this time is always told. */
+  #isNews(reason: string): boolean {
+    for (const [kind, why] of this.#impossible) {
+      if (reason === `${kind}: ${why}`) return this.settings.isNews(reason);
+    }
+    return true;
   }
 
   /** The new link takes the calls; the old one serves what it has, says so to the agent, and closes. */

@@ -80,6 +80,22 @@ describe('choosing', () => {
     expect(agent.links[0]!.hello!.value).toBe(0);
   });
 
+  test('the line is said once, however often links are opened, and by how many clients', async () => {
+    fakeAddon.missing = 'not built';
+    const log = (level: string, message: string): number => lines.push(`${level} ${message}`);
+    const client = await open({ log });
+    await open({ log });
+    expect(lines).toEqual([
+      'warn transport unix: shm: the native addon is missing: not built',
+      'info transport unix: connected',
+    ]);
+    const lost = transportIs(client, 'none');
+    agent.links[0]!.socket.destroy();
+    await lost;
+    await transportIs(client, 'unix');
+    expect(lines.filter((line) => line.includes('not built'))).toHaveLength(1);
+  });
+
   test('frames on the unix socket, where the agent gives no ring', async () => {
     agent.rings = false;
     const client = await open();

@@ -1,4 +1,5 @@
 // Options and environment: which agent is meant, which transports may be used, and what is refused with which words.
+import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseHostPort, resolveEndpoints, resolveSettings } from '../../src/sdk/settings.js';
 
@@ -29,6 +30,16 @@ describe('the agent', () => {
       tcp: { host: '::1', port: 7 },
       rungs: ['shm', 'unix', 'tcp', 'fallback'],
     });
+  });
+
+  test('a relative path is that of the directory in which it was read', () => {
+    const here = resolve('run/a.sock');
+    for (const agent of ['run/a.sock', './run/a.sock', 'unix:run/a.sock', { socket: 'run/a.sock' }])
+      expect(resolveSettings({ agent }, {}).socketPath).toBe(here);
+    expect(resolveSettings({}, { RINGSIDE_AGENT: 'run/a.sock' }).socketPath).toBe(here);
+    expect(resolveSettings({}, { XDG_RUNTIME_DIR: 'run' }).socketPath).toBe(
+      resolve('run/ringside/agent.sock'),
+    );
   });
 
   test('an agent in the options is not mixed with one in the environment', () => {
@@ -75,6 +86,8 @@ describe('what is wrong is said', () => {
       {},
       'maxStreamBytes must be a whole number from 70000',
     ],
+    [{ agent: `/${'d'.repeat(107)}` }, {}, 'has 108 bytes; the system takes at most 107'],
+    [{ agent: { socket: '' } }, {}, 'agent: the path of the socket is empty'],
     [{ connectTimeoutMs: 0 }, {}, 'connectTimeoutMs must be more than 0'],
     [{ agent: 'tcp://host:99999' }, {}, 'is not of the form host:port'],
   ])('%j %j', (options, env, text) => {
