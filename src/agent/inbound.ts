@@ -3,7 +3,6 @@
 // Ending one gracefully goes in an order that loses no request: out of the registry, go-away to the other agents, and only then out of
 // the local cluster.
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import { MeshError } from '../base/errors.js';
 import type { Engine } from '../native/engine.js';
 import type { PublicationState, ServiceState } from '../handoff/agent-state.js';
@@ -11,30 +10,10 @@ import { takesIn } from '../policy/endpoints-of.js';
 import { TokenBucket } from '../policy/token-bucket.js';
 import { LEGACY_PROTOCOL, MESH_PROTOCOL } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
-import type { Registration, Registry } from '../registry/registry.js';
+import type { Registry } from '../registry/registry.js';
+import { Publications } from './publications.js';
+import type { Offer, Publication, Server } from './publications.js';
 import type { ServiceRoutes } from './service-routes.js';
-
-/** What an app says about a service it offers. */
-export interface Offer {
-  readonly service: string;
-  readonly group: string;
-  readonly version: string;
-  /** 0 to 1,000,000; 100 is usual. */
-  readonly weight: number;
-  /** Where it stands; absent: where the agent does. */
-  readonly zone?: string;
-}
-
-/** Who serves a publication: the app behind a link, or a program that is spoken to at an address. */
-export type Server =
-  { readonly link: number } | { readonly address: string; readonly protocol: 'mesh' | 'legacy' };
-
-interface Publication extends Offer {
-  readonly server: Server;
-  readonly key: string;
-  registration: Registration | undefined;
-  ended: boolean;
-}
 
 /** Where other agents reach this one. */
 export interface Advertised {
@@ -59,7 +38,7 @@ const refusalsLoggedPerSecond = 1;
 
 /** See the file's head. */
 export class Inbound {
-  readonly #publications = new Set<Publication>();
+  readonly #publications = new Publications();
   /** Publications of the process before this one, until their leases are kept here. */
   readonly #adopted = new Map<Publication, Instance>();
   readonly #turningAway = new Set<string>();
@@ -96,7 +75,7 @@ export class Inbound {
    */
   async publish(server: Server, offer: Offer): Promise<string> {
     if (this.#leaving) throw draining();
-    const earlier = this.#find(server, offer);
+    const earlier = this.#publications.find(server, offer);
     if (earlier === undefined && this.#publications.size >= this.maxPublications) {
       throw new MeshError(
         'RESOURCE_EXHAUSTED',
@@ -144,7 +123,7 @@ export class Inbound {
 
   /** What a server has published as this service and group, if it has. */
   offered(server: Server, offer: Pick<Offer, 'service' | 'group'>): Offer | undefined {
-    return this.#find(server, offer);
+    return this.#publications.find(server, offer);
   }
 
   /** Publications of programs, those of a process before this one included. */
@@ -156,13 +135,13 @@ export class Inbound {
 
   /** Ends a publication so that no request is lost; resolves when the app or program gets no new ones. */
   async unpublish(server: Server, offer: Pick<Offer, 'service' | 'group'>): Promise<void> {
-    const publication = this.#find(server, offer);
+    const publication = this.#publications.find(server, offer);
     if (publication === undefined) return;
     // Where the registry cannot be told, its lease ends by itself; peers are told all the same.
     await publication.registration?.deregister().catch((error: unknown) => {
       this.onTrouble(`could not take ${publication.service} out of the registry`, error);
     });
-    const others = [...this.#publications].filter((p) => p !== publication && p.service === offer.service);
+    const others = [...this.#publications.ofService(offer.service)].filter((p) => p !== publication);
     if (others.length === 0) {
       await this.engine.goAway(offer.service, goAwayTimeoutMs);
     } else if (!others.some((other) => takesIn(publication.group, other.group))) {
@@ -174,12 +153,12 @@ export class Inbound {
 
   /** A link is gone: what it published ends at once. */
   linkDown(link: number): void {
-    this.#lose([...this.#publications].filter(({ server }) => isLink(server, link)));
+    this.#lose([...this.#publications.ofServer({ link })]);
   }
 
   /** A program does not answer: what it served ends at once. */
   withdraw(server: Server, offer: Pick<Offer, 'service' | 'group'>): void {
-    const publication = this.#find(server, offer);
+    const publication = this.#publications.find(server, offer);
     if (publication !== undefined) this.#lose([publication]);
   }
 
@@ -219,7 +198,7 @@ export class Inbound {
       this.routes.add(state.service);
       this.routes.adopt(state);
     }
-    for (const { service } of publications) this.#send(service);
+    for (const service of new Set(publications.map(({ service }) => service))) this.#send(service);
   }
 
   /**
@@ -267,7 +246,7 @@ export class Inbound {
    * told them in the same moment, of a hundred services per second at most; here all the other cases are met.
    */
   #turnAway(service: string): void {
-    if ([...this.#publications].some((publication) => publication.service === service)) return;
+    if (this.#publications.ofService(service).size > 0) return;
     if (this.#turningAway.has(service) || !this.#turnAways.take(performance.now())) return;
     this.#turningAway.add(service);
     this.engine
@@ -275,13 +254,6 @@ export class Inbound {
       // The engine is closed: so are the links to those who would be told.
       .catch(() => undefined)
       .finally(() => this.#turningAway.delete(service));
-  }
-
-  #find(server: Server, { service, group }: Pick<Offer, 'service' | 'group'>): Publication | undefined {
-    for (const p of this.#publications) {
-      if (isDeepStrictEqual(p.server, server) && p.service === service && p.group === group) return p;
-    }
-    return undefined;
   }
 
   #forget(publication: Publication): void {
@@ -296,12 +268,12 @@ export class Inbound {
       if (unused !== undefined) this.routes.remove(unused);
     }
     this.routes.add(service);
-    const candidates = [...this.#publications]
-      .filter((p) => p.service === service)
-      .map(({ key, group, version, server, weight }) => ({
+    const candidates = [...this.#publications.ofService(service)].map(
+      ({ key, group, version, server, weight }) => ({
         ...{ key, group, version },
         endpoint: { ...server, weight },
-      }));
+      }),
+    );
     this.routes.setCandidates(service, candidates);
     // So the engine knows whether anybody is left when one of them is suddenly gone.
     if (candidates.length > 0) this.routes.ensureWhole(service);
@@ -321,8 +293,4 @@ function serverOf({
 }: Pick<PublicationState, 'link' | 'address' | 'protocol'>): Server | undefined {
   if (link !== undefined) return { link };
   return address === undefined || protocol === undefined ? undefined : { address, protocol };
-}
-
-function isLink(server: Server, link: number): boolean {
-  return 'link' in server && server.link === link;
 }

@@ -10,7 +10,8 @@ import type { ProgramView } from '../observe/agent-view.js';
 import type { Logger } from '../observe/logger.js';
 import { ProbeRecord } from '../policy/liveness.js';
 import { Probe } from '../probe/probe.js';
-import type { Inbound, Offer, Server } from './inbound.js';
+import type { Inbound } from './inbound.js';
+import type { Offer, Server } from './publications.js';
 
 /** What is looked at of the agent's log. */
 type Log = Pick<Logger, 'info' | 'warn'>;

@@ -2,6 +2,11 @@
  * What is wrong with a registry now, by source. Says so once when it begins or changes and once when all is well
  * again, however often the same trouble is met in between.
  */
+
+/** Problems that are named; of the others there is a count. */
+const SHOWN = 5;
+
+/** See the file's head. */
 export class ProblemBoard {
   readonly #bySource = new Map<string, string>();
   readonly #onChange: (problem: string | null) => void;
@@ -21,11 +26,21 @@ export class ProblemBoard {
   set(source: string, problem: string | null): void {
     if (problem === null) this.#bySource.delete(source);
     else this.#bySource.set(source, problem);
-    const texts = [...this.#bySource.values()];
-    const shown = texts.slice(0, 5).join('; ') + (texts.length > 5 ? `; and ${texts.length - 5} more` : '');
-    const current = texts.length === 0 ? null : shown;
+    const current = this.#text();
     if (current === this.#current) return;
     this.#current = current;
     this.#onChange(current);
+  }
+
+  /** Thousands may be in trouble together, each with a text, so only those that are shown are looked at. */
+  #text(): string | null {
+    const shown: string[] = [];
+    for (const text of this.#bySource.values()) {
+      if (shown.length === SHOWN) break;
+      shown.push(text);
+    }
+    if (shown.length === 0) return null;
+    const more = this.#bySource.size - shown.length;
+    return shown.join('; ') + (more > 0 ? `; and ${more} more` : '');
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Control } from '../../src/agent/control.js';
-import type { Inbound, Offer, Server } from '../../src/agent/inbound.js';
+import type { Inbound } from '../../src/agent/inbound.js';
+import type { Offer, Server } from '../../src/agent/publications.js';
 import { MeshError } from '../../src/base/errors.js';
 import { Status } from '../../src/base/status.js';
 import type { Verdict } from '../../src/native/engine-commands.js';

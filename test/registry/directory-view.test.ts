@@ -23,7 +23,7 @@ beforeEach(async () => {
   expect(live()).toEqual(['a-1']);
 });
 
-const live = (): string[] => [...view.live()].map(({ id }) => id);
+const live = (): string[] => view.liveOf('orders').map(({ id }) => id);
 
 it('a file that is removed is an instance that left', async () => {
   unlinkSync(join(fixture.directory, name));

@@ -23,7 +23,7 @@ import {
   sameContent,
   unchanged,
 } from './instance-file.js';
-import type { FileIdentity } from './instance-file.js';
+import type { FileIdentity, InstanceFile } from './instance-file.js';
 
 /** Files looked at together. */
 const PARALLEL = 32;
@@ -49,6 +49,9 @@ interface BadFile {
 /** See the file's head. */
 export class DirectoryView {
   readonly #entries = new Map<string, Entry>();
+  readonly #byService = new Map<string, Map<string, Entry>>();
+  /** Services whose live instances may be others than when that was asked last. */
+  #changed = new Set<string>();
   readonly #bad = new Map<string, BadFile>();
   #lookedMs: number | null = null;
   #directory: string | null = null;
@@ -92,9 +95,26 @@ export class DirectoryView {
     return this.#entries.get(name)?.awaited === false;
   }
 
-  /** The live instances, in no order. */
-  *live(): Generator<Instance> {
-    for (const { instance, live } of this.#entries.values()) if (live) yield instance;
+  /** What a file says, as far as we know; undefined where it is not there, or not good. */
+  fileOf(name: string): { file: InstanceFile; identity: FileIdentity } | undefined {
+    const entry = this.#entries.get(name);
+    if (entry === undefined || entry.awaited || this.#bad.has(name)) return undefined;
+    const { instance, identity, lease } = entry;
+    return { file: { instance, leaseMs: lease.leaseMs }, identity };
+  }
+
+  /** The live instances of a service, in no order. */
+  liveOf(service: string): Instance[] {
+    return [...(this.#byService.get(service)?.values() ?? [])].flatMap(({ instance, live }) =>
+      live ? [instance] : [],
+    );
+  }
+
+  /** Services whose live instances may have changed since this was called last. */
+  takeChanged(): ReadonlySet<string> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
   }
 
   /**
@@ -153,10 +173,34 @@ export class DirectoryView {
     const now = this.#now();
     for (const [name, entry] of this.#entries) {
       if (excused(entry.lease, entry.live)) entry.lease = leases.afterPause(entry.lease, now);
-      entry.live = leases.isLive(entry.lease, now);
+      this.#setLive(entry, leases.isLive(entry.lease, now));
       entry.awaited = !present.has(name) && (entry.awaited || replaced);
-      if (!present.has(name) && !(entry.awaited && entry.live)) this.#entries.delete(name);
+      if (!present.has(name) && !(entry.awaited && entry.live)) this.#drop(name);
     }
+  }
+
+  #put(name: string, entry: Entry): void {
+    const { service } = entry.instance;
+    this.#entries.set(name, entry);
+    const ofService = this.#byService.get(service);
+    if (ofService === undefined) this.#byService.set(service, new Map([[name, entry]]));
+    else ofService.set(name, entry);
+    this.#changed.add(service);
+  }
+
+  #drop(name: string): void {
+    const service = this.#entries.get(name)?.instance.service;
+    if (service === undefined) return;
+    this.#entries.delete(name);
+    const ofService = this.#byService.get(service);
+    ofService?.delete(name);
+    if (ofService?.size === 0) this.#byService.delete(service);
+    this.#changed.add(service);
+  }
+
+  #setLive(entry: Entry, live: boolean): void {
+    if (entry.live !== live) this.#changed.add(entry.instance.service);
+    entry.live = live;
   }
 
   async #identify(): Promise<string> {
@@ -196,7 +240,7 @@ export class DirectoryView {
       const removed = await removeInstanceFile(this.directory, name, (found) =>
         unchanged(found, identity),
       ).catch(() => false);
-      if (removed) this.#entries.delete(name);
+      if (removed) this.#drop(name);
     }
     for (const name of this.#temporaries) {
       const path = join(this.directory, name);
@@ -250,7 +294,7 @@ export class DirectoryView {
         this.#bad.delete(name);
         // With the whole directory: its owner is expected to write itself again, as the next scan finds.
         const gone = this.#entries.get(name)?.awaited === false && (await this.#isSameDirectory());
-        if (gone) this.#entries.delete(name);
+        if (gone) this.#drop(name);
         return;
       }
       // Not this file's trouble but the directory's: the next scan reports that.
@@ -276,7 +320,7 @@ export class DirectoryView {
     const instance = same ? known.instance : result.file.instance;
     const now = this.#now();
     const lease = leases.firstSeen(Number(identity.mtimeNs / 1_000_000n), leaseMs, now);
-    this.#entries.set(name, { instance, identity, lease, live: leases.isLive(lease, now), awaited: false });
+    this.#put(name, { instance, identity, lease, live: leases.isLive(lease, now), awaited: false });
   }
 
   #renew(entry: Entry, identity: FileIdentity): void {
@@ -286,7 +330,7 @@ export class DirectoryView {
     } else {
       entry.lease = leases.renewed(entry.lease, Number(identity.mtimeNs / 1_000_000n), now);
       entry.identity = identity;
-      entry.live = leases.isLive(entry.lease, now);
+      this.#setLive(entry, leases.isLive(entry.lease, now));
     }
   }
 

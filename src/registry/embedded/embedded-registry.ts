@@ -68,10 +68,13 @@ export class EmbeddedRegistry implements Registry {
   readonly #board: ProblemBoard;
   readonly #keepers = new Map<string, LeaseKeeper>();
   readonly #watches = new Map<string, Set<InstancesWatch>>();
-  /** Watches that began after the last look: who came before them may not have been seen, so nobody there means nothing yet. */
-  readonly #unread = new Set<InstancesWatch>();
+  /** Watches that began after the last look, with their service: who came before them may not have been seen, so nobody there means nothing yet. */
+  readonly #unread = new Map<InstancesWatch, string>();
   #readPlanned = false;
   #changed = new Set<string>();
+  /** Names that the next look is for, and that look. */
+  #toLookAt = new Set<string>();
+  #looking: Promise<void> | null = null;
   #cancelGather: (() => void) | null = null;
   #cancelSweep: () => void = () => undefined;
   #watcher: FSWatcher | null = null;
@@ -113,6 +116,7 @@ export class EmbeddedRegistry implements Registry {
       leaseMs,
       clock,
       random,
+      known: (fileName) => this.#view.fileOf(fileName),
       changed: (fileName) => this.#look([fileName]),
       problem: (text) => this.#board.set(`lease ${name}`, text),
       ended: () => this.#keepers.delete(name),
@@ -135,10 +139,10 @@ export class EmbeddedRegistry implements Registry {
     }
     const watch = new InstancesWatch(group, listener, this.#board);
     watches.add(watch);
-    const live = this.#view.known ? this.#liveByService(new Set([service])).get(service) : undefined;
-    if (live !== undefined) watch.tell(live);
+    const live = this.#view.known ? this.#listOf(service) : [];
+    if (live.length > 0) watch.tell(live);
     else {
-      this.#unread.add(watch);
+      this.#unread.set(watch, service);
       this.#readForUnread();
     }
     return () => {
@@ -211,8 +215,7 @@ export class EmbeddedRegistry implements Registry {
         await this.#scan(); // makes the directory if it is missing, or says what is wrong
         return;
       }
-      for (const watch of asked) this.#unread.delete(watch);
-      this.#afterLook();
+      this.#afterLook([], asked);
     });
   }
 
@@ -235,44 +238,50 @@ export class EmbeddedRegistry implements Registry {
       );
       return;
     }
-    for (const watch of asked) this.#unread.delete(watch);
     this.#watchDirectory();
-    this.#afterLook();
+    this.#afterLook(this.#keepers.keys(), asked);
   }
 
+  /** Many who ask while another look is under way share the next one. */
   #look(names: readonly string[]): Promise<void> {
-    return this.#queue.run(async () => {
-      await this.#view.look(names);
-      this.#afterLook();
+    for (const name of names) this.#toLookAt.add(name);
+    this.#looking ??= this.#queue.run(async () => {
+      const together = [...this.#toLookAt];
+      this.#toLookAt = new Set();
+      this.#looking = null;
+      await this.#view.look(together);
+      this.#afterLook(together);
     });
+    return this.#looking;
   }
 
-  #afterLook(): void {
+  /**
+   * @param names of files that were looked at
+   * @param asked watches for which the whole directory was read: to them nobody means nobody
+   */
+  #afterLook(names: Iterable<string>, asked: readonly [InstancesWatch, string][] = []): void {
     this.#board.set('files', this.#view.problem);
     if (this.#closed) return;
-    for (const keeper of this.#keepers.values()) if (!this.#view.has(keeper.fileName)) keeper.missing();
+    for (const name of names) if (!this.#view.has(name)) this.#keepers.get(name)?.missing();
     if (!this.#view.known) return;
-    const live = this.#liveByService(this.#watches);
-    for (const [service, watches] of [...this.#watches]) {
-      const list = live.get(service) ?? [];
-      for (const watch of [...watches]) {
-        if (!watches.has(watch) || (list.length === 0 && this.#unread.has(watch))) continue;
-        this.#unread.delete(watch);
-        watch.tell(list);
-      }
+    for (const [watch] of asked) this.#unread.delete(watch);
+    const changed = new Set([...this.#view.takeChanged(), ...asked.map(([, service]) => service)]);
+    for (const service of changed) this.#tell(service);
+  }
+
+  #tell(service: string): void {
+    const watches = this.#watches.get(service);
+    if (watches === undefined) return;
+    const list = this.#listOf(service);
+    for (const watch of [...watches]) {
+      if (!watches.has(watch) || (list.length === 0 && this.#unread.has(watch))) continue;
+      this.#unread.delete(watch);
+      watch.tell(list);
     }
   }
 
-  #liveByService(services: { has(service: string): boolean }): Map<string, Instance[]> {
-    const lists = new Map<string, Instance[]>();
-    for (const instance of this.#view.live()) {
-      if (!services.has(instance.service)) continue;
-      const list = lists.get(instance.service);
-      if (list) list.push(instance);
-      else lists.set(instance.service, [instance]);
-    }
-    for (const list of lists.values()) list.sort(byId);
-    return lists;
+  #listOf(service: string): Instance[] {
+    return this.#view.liveOf(service).sort(byId);
   }
 
   #watchDirectory(): void {

@@ -26,6 +26,12 @@ import {
 } from './instance-file.js';
 import type { FileIdentity, InstanceFile, Stamp } from './instance-file.js';
 
+/** A good file, and the state of it that was read. */
+interface FoundFile {
+  file: InstanceFile;
+  identity: FileIdentity;
+}
+
 /** What a keeper needs from the registry it belongs to. */
 export interface KeeperContext {
   directory: string;
@@ -34,6 +40,8 @@ export interface KeeperContext {
   leaseMs: number;
   clock: Clock;
   random: () => number;
+  /** What the registry knows a file to say, so that it need not be read again. */
+  known(fileName: string): FoundFile | undefined;
   /** Called after each change of the file, so that the registry's own watchers see it soon. */
   changed(fileName: string): Promise<void>;
   /** Reports what is wrong; null: nothing any more. */
@@ -83,7 +91,7 @@ export class LeaseKeeper implements Registration {
           });
         }
         if (found === undefined || !this.#isOurs(found)) await this.#write();
-        else await this.#goOnWith(found.identity);
+        else await this.#goOnWith(found);
       });
     } catch (error) {
       this.#end();
@@ -176,27 +184,33 @@ export class LeaseKeeper implements Registration {
   }
 
   /** The file that is there, if it is good. */
-  async #found(): Promise<{ file: InstanceFile; identity: FileIdentity } | undefined> {
-    const found = await readInstanceFile(this.context.directory, this.fileName).catch(() => undefined);
+  async #found(): Promise<FoundFile | undefined> {
+    const { directory } = this.context;
+    const known = this.context.known(this.fileName);
+    if (known !== undefined) {
+      const identity = await lstat(join(directory, this.fileName), { bigint: true }).catch(() => undefined);
+      if (identity?.isFile() && sameContent(known.identity, identity)) return known;
+    }
+    const found = await readInstanceFile(directory, this.fileName).catch(() => undefined);
     return found !== undefined && 'file' in found ? found : undefined;
   }
 
   /** Whether it is a registration of the same instance that came after ours. */
-  #isRival(found: { file: InstanceFile; identity: FileIdentity } | undefined): boolean {
+  #isRival(found: FoundFile | undefined): boolean {
     if (found === undefined || (this.#written && sameContent(this.#written, found.identity))) return false;
     return found.file.instance.epoch > this.#instance.epoch;
   }
 
   /** Whether it says what we would write: another process kept it before this one. */
-  #isOurs({ file }: { file: InstanceFile }): boolean {
+  #isOurs({ file }: FoundFile): boolean {
     return isDeepStrictEqual(file, { instance: this.#instance, leaseMs: this.context.leaseMs });
   }
 
   /** Only renews what is there, which also a full disk allows. */
-  async #goOnWith(identity: FileIdentity): Promise<void> {
-    this.#phase = phaseOf(identity);
+  async #goOnWith(found: FoundFile): Promise<void> {
+    this.#phase = phaseOf(found.identity);
     await stampInstanceFile(this.context.directory, this.fileName, this.#stamp());
-    this.#written = identity;
+    this.#written = found.identity;
     await this.context.changed(this.fileName);
   }
 

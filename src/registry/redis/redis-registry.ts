@@ -82,6 +82,8 @@ export class RedisRegistry implements Registry {
   readonly #board: ProblemBoard;
   readonly #keepers = new Map<string, RedisLeaseKeeper>();
   readonly #watched = new Map<string, Watched>();
+  /** Instances of watched services that serve. */
+  #served = 0;
   readonly #cached = new Map<string, readonly Instance[]>();
   readonly #cacheWriter: ListCacheWriter | null;
   #cancelExpiry: () => void = () => undefined;
@@ -211,8 +213,8 @@ export class RedisRegistry implements Registry {
       connected: this.#client.connected,
       problem: this.problem,
       services: watched.length,
-      instances: this.#served(),
-      read: this.#served(),
+      instances: this.#served,
+      read: this.#served,
       registered: this.#keepers.size,
       offline: lists.reduce((sum, { offline }) => sum + offline, 0),
       fromDisk: watched.filter(([, { fromDisk }]) => fromDisk).length,
@@ -269,7 +271,7 @@ export class RedisRegistry implements Registry {
     const old = this.#cached.get(service);
     if (old === undefined || watched.serving !== null) return;
     watched.protection.update(mapById(old), () => false, this.#clock.monotonicMs());
-    watched.serving = old;
+    this.#setServing(watched, old);
     watched.fromDisk = true;
     for (const watch of [...watched.watches]) watch.tell(old);
   }
@@ -281,6 +283,7 @@ export class RedisRegistry implements Registry {
 
   #end(service: string, watched: Watched): void {
     this.#watched.delete(service);
+    this.#served -= watched.serving?.length ?? 0;
     this.#directory.unfollow(service);
     this.#remember(service, watched.serving);
   }
@@ -310,27 +313,24 @@ export class RedisRegistry implements Registry {
     // A watcher that takes everybody out is wrong whatever it saw.
     const serving = online.length > 0 ? online : all;
     serving.sort(byId);
-    watched.serving = Object.freeze(serving);
+    this.#setServing(watched, Object.freeze(serving));
     this.#cached.delete(service);
     this.#cacheWriter?.changed();
     for (const watch of [...watched.watches]) {
-      if (watched.watches.has(watch)) watch.tell(watched.serving);
+      if (watched.watches.has(watch)) watch.tell(serving);
     }
     this.#boundInstances();
   }
 
-  /** Instances of watched services that serve. */
-  #served(): number {
-    let total = 0;
-    for (const { serving } of this.#watched.values()) total += serving?.length ?? 0;
-    return total;
+  #setServing(watched: Watched, serving: readonly Instance[]): void {
+    this.#served += serving.length - (watched.serving?.length ?? 0);
+    watched.serving = serving;
   }
 
   #boundInstances(): void {
     const { maxInstances } = this.#options;
-    const total = this.#served();
-    const text = `${total} instances are watched, more than limits.instances, ${maxInstances}`;
-    this.#board.set('limit', total > maxInstances ? text : null);
+    const text = `${this.#served} instances are watched, more than limits.instances, ${maxInstances}`;
+    this.#board.set('limit', this.#served > maxInstances ? text : null);
   }
 
   /** The last list of a service that nobody watches any more stays on disk, as when an agent stops. */
