@@ -107,6 +107,7 @@ void Engine::destroy_link(Link* link) {
   }
   count_out(*link);
 
+  if (giver_) giver_->link_ends(link);
   LinkSlot& slot = links_[link->handle.slot];
   const Handle handle = link->handle;
   if (link->reported_up) {

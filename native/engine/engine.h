@@ -33,6 +33,7 @@
 #include "native/engine/clock.h"
 #include "native/engine/cluster.h"
 #include "native/engine/commands.h"
+#include "native/engine/descriptor_reserve.h"
 #include "native/engine/events.h"
 #include "native/engine/flow_table.h"
 #include "native/engine/handoff.h"
@@ -350,6 +351,7 @@ class Engine final : public FrameSink, public InstanceHooks {
 
   UniqueFd epoll_;
   UniqueFd wake_fd_;
+  DescriptorReserve reserve_;
   int64_t now_ns_ = 0;
   Random random_;
   TurnArena arena_;

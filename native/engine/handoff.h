@@ -14,17 +14,23 @@
 namespace ringside {
 
 class Engine;
+class Link;
 
 /// The old engine's side: asked -> offered -> copying -> frozen -> handed over, or back to serving from any of them.
 class HandoffGiver {
  public:
   HandoffGiver(Engine* engine, UniqueFd socket);
+  ~HandoffGiver();
+  HandoffGiver(const HandoffGiver&) = delete;
+  HandoffGiver& operator=(const HandoffGiver&) = delete;
 
   void on_readable();
   /// TypeScript agrees; `blob` is what its successor must know.
   void offer(const std::string& blob, uint32_t freeze_ms);
   void refuse(std::string_view text);
   void expire();
+  /// Before a link is destroyed.
+  void link_ends(Link* link);
   /// At the end of a turn: the freeze, when everything before it is done.
   void end_turn();
   bool over() const { return step_ == Step::kOver; }
@@ -41,6 +47,7 @@ class HandoffGiver {
 
   void on_message(const HandoffMessage& message);
   Batch next_batch();
+  Result<UniqueFd> memfd_of(const std::string& bytes);
   void copy_on();
   void freeze();
   std::string give_all(int64_t deadline_ns);
@@ -55,6 +62,8 @@ class HandoffGiver {
   uint32_t version_ = 0;  // of the state: the newest that both sides know
   std::unordered_set<uint64_t> given_;            // links whose descriptors have gone
   std::unordered_set<uint32_t> given_listeners_;
+  static constexpr size_t kMostEndedSegments = 1024;
+  std::vector<Segment> ended_segments_;  // of links that ended after their descriptors had gone
 };
 
 /// The new engine's side: connected -> offered -> copying -> taken, or failed: then this process can only end.

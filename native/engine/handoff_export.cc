@@ -170,6 +170,7 @@ EngineState Engine::export_state() {
 /// Forgets everything without a word to anybody: another process has it. What is left answers nothing but statistics.
 void Engine::let_go() {
   let_go_ = true;
+  reserve_.lend();
   // First of all: an old poller would go on telling of descriptors whose duplicates live on.
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   poll_add(wake_fd_.get(), EPOLLIN, poll_data(PollTag::kWake));

@@ -12,6 +12,18 @@
 
 namespace ringside {
 
+/// What an app maps that is gone, and what is charged to this process's group, goes only now.
+HandoffGiver::~HandoffGiver() {
+  for (Segment& segment : ended_segments_) segment.punch_out();
+}
+
+/// A link ends whose descriptors may be on their way: what the new process is about to check must still be there then.
+void HandoffGiver::link_ends(Link* link) {
+  if (over() || link->kind != LinkKind::kShm || !given_.contains(link->handle.pack())) return;
+  if (!(link->peer_closed || link->condemned) || ended_segments_.size() >= kMostEndedSegments) return;
+  ended_segments_.push_back(static_cast<ShmLink*>(link)->release_segment());
+}
+
 HandoffGiver::HandoffGiver(Engine* engine, UniqueFd socket) : engine_(engine), socket_(std::move(socket)) {
   timer.kind = TimerKind::kHandoff;
   engine_->timers_.set(&timer, engine_->now_ns_ + engine_->options_.takeover_deadline_ms * kNsPerMs);
@@ -71,7 +83,7 @@ void HandoffGiver::offer(const std::string& blob, uint32_t freeze_ms) {
   HandoffMessage message;
   message.step = HandoffStep::kOffer;
   message.version = version_;
-  const Result<UniqueFd> memfd = to_memfd(blob);
+  const Result<UniqueFd> memfd = memfd_of(blob);
   if (!memfd) {
     refuse(memfd.error().text);
   } else if (!socket_.send(message, {memfd.value().get()})) {
@@ -81,13 +93,27 @@ void HandoffGiver::offer(const std::string& blob, uint32_t freeze_ms) {
   }
 }
 
+/// A process that has used up its descriptors has some for this.
+Result<UniqueFd> HandoffGiver::memfd_of(const std::string& bytes) {
+  Result<UniqueFd> made = to_memfd(bytes);
+  if (made || engine_->reserve_.lent()) return made;
+  engine_->reserve_.lend();
+  return to_memfd(bytes);
+}
+
 void HandoffGiver::refuse(std::string_view text) {
   if (over()) return;
   socket_.refuse(text);
   fail("refused: " + std::string(text));
 }
 
-void HandoffGiver::expire() { refuse("the handoff took too long"); }
+void HandoffGiver::expire() {
+  std::string_view waiting_for = "its descriptors have not all been taken";
+  if (step_ == Step::kConnected) waiting_for = "the new process has not said what it reads";
+  if (step_ == Step::kAsked) waiting_for = "publications, or answers to old clients, that were under way have not ended";
+  if (step_ == Step::kOffered) waiting_for = "the new process has not made its clusters";
+  refuse("the handoff took too long: " + std::string(waiting_for));
+}
 
 void HandoffGiver::fail(const std::string& why) {
   if (over()) return;
@@ -183,8 +209,11 @@ std::string HandoffGiver::give_all(int64_t deadline_ns) {
   message.step = HandoffStep::kState;
   message.version = version_;
   message.frozen_at_ns = static_cast<uint64_t>(engine_->clock_->now_ns());
-  const Result<UniqueFd> memfd = to_memfd(encode_fields(engine_->export_state()));
-  if (!memfd) return memfd.error().text;
+  const Result<UniqueFd> memfd = memfd_of(encode_fields(engine_->export_state()));
+  if (!memfd) {
+    socket_.refuse(memfd.error().text);
+    return memfd.error().text;
+  }
   if (!socket_.send(message, {memfd.value().get()})) return "the new process went away";
   return await(HandoffStep::kTaken, deadline_ns);
 }
@@ -230,7 +259,10 @@ void Engine::accept_successor(UniqueFd fd) {
 /// Between two turns: here nobody is inside of what ends.
 void Engine::end_handoff_turn() {
   if (giver_) giver_->end_turn();
-  if (giver_ && giver_->over()) giver_.reset();
+  if (giver_ && giver_->over()) {
+    giver_.reset();
+    if (reserve_.lent()) reserve_.take_back();
+  }
   if (taker_ && taker_->over()) taker_.reset();
   if (!events_.empty()) publish_events();
 }

@@ -90,7 +90,9 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   if (!is_known(moved.kind) || !is_known(moved.role) || moved.state > LinkState::kOpen) return malformed("a link's kind, role or state");
   if (links_[handle.slot].link) return malformed("two links with one handle");
   MovedDescriptors& fds = came->second;
-  if (moved.kind == LinkKind::kShm && (moved.state != LinkState::kOpen || fds.segment.ring_bytes() != moved.ring_bytes)) {
+  const bool is_shm = moved.kind == LinkKind::kShm;
+  const bool has_segment = fds.segment.ring_bytes() > 0;
+  if (is_shm && (moved.state != LinkState::kOpen || (has_segment && fds.segment.ring_bytes() != moved.ring_bytes))) {
     return malformed("a ring without its segment");
   }
   const bool is_legacy = !moved.legacy.empty();
@@ -100,7 +102,7 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   if (is_legacy) {
     link = restored_legacy_link(moved, std::move(fds.socket));
     if (!link) return malformed("a link of the legacy protocol");
-  } else if (moved.kind == LinkKind::kShm) {
+  } else if (is_shm && has_segment) {
     AgentDoorbells bells;
     bells.eventfd = std::move(fds.eventfd);
     bells.pipe_write = std::move(fds.pipe_write);
@@ -109,9 +111,12 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
     sound = shm->restore(moved.in_position, moved.out_position, moved.queue);
     link = std::move(shm);
   } else {
+    // Of a ring that cannot be used the socket is left, only to be closed; what it had published may have run.
+    sound = !is_shm;
+    if (is_shm) moved.queue.clear();
     if (moved.queue.size() > moved.out_position) return malformed("more queued than was ever appended");
-    auto stream = std::make_unique<StreamLink>(moved.kind, moved.role, std::make_unique<PlainChannel>(std::move(fds.socket)), &arena_,
-                                               options_.max_outbound_bytes);
+    auto stream = std::make_unique<StreamLink>(is_shm ? LinkKind::kUnix : moved.kind, moved.role,
+                                               std::make_unique<PlainChannel>(std::move(fds.socket)), &arena_, options_.max_outbound_bytes);
     stream->restore(moved.partial, moved.queue, moved.out_position);
     link = std::move(stream);
   }
@@ -147,7 +152,7 @@ Result<Unit> Engine::import_link(MovedLink& moved, DescriptorStore* descriptors)
   links_[handle.slot].generation = handle.generation;
   links_[handle.slot].link = std::move(link);
   // One app that writes nonsense into its ring is no reason to keep the others from moving.
-  if (!sound) close_soon(links_[handle.slot].link.get(), "the app's ring position makes no sense");
+  if (!sound) close_soon(links_[handle.slot].link.get(), "the app's end of its shared memory makes no sense");
   return Unit{};
 }
 

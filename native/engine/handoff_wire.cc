@@ -130,8 +130,9 @@ Result<Unit> DescriptorStore::take(const HandoffMessage& message, ReceivedFds* f
     moved.socket = std::move(fds->fds[next++]);
     if (parcel.ring_bytes > 0) {
       Result<Segment> segment = Segment::open(std::move(fds->fds[next++]), parcel.ring_bytes);
-      if (!segment) return segment.error();
-      moved.segment = segment.take();
+      if (segment) moved.segment = segment.take();
+      // One link that ended, or whose app meddles, is no reason to keep the others from moving.
+      else if (segment.error().code != Code::kInvalidArgument) return segment.error();
       moved.eventfd = std::move(fds->fds[next++]);
       moved.pipe_write = std::move(fds->fds[next++]);
     }

@@ -81,7 +81,8 @@ Result<std::string> from_memfd(int fd);
 /// The takeover socket of another agent.
 Result<UniqueFd> connect_handoff(const std::string& path);
 
-/// Descriptors of one link as they arrived; `segment` is mapped at once, so that nothing of that is left for the freeze.
+/// Descriptors of one link as they arrived; `segment` is mapped at once, so that nothing of that is left for the freeze. It is empty where
+/// what came is no segment (any more): the link has ended meanwhile, or its app wrote over it.
 struct MovedDescriptors {
   UniqueFd socket;
   Segment segment;

@@ -51,13 +51,23 @@ void Engine::accept_all(uint32_t listener_slot) {
   Listener& listener = listeners_[listener_slot];
   if (!listener.live || listener.paused) return;
   for (int i = 0; i < kAcceptsPerTurn; i++) {
-    UniqueFd fd(accept4(listener.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    const bool is_successor = listener.role == LinkRole::kSuccessor;
+    UniqueFd fd;
+    // What was lent to a takeover is not for whoever else waits.
+    if (reserve_.lent() && !is_successor) errno = EMFILE;
+    else fd.reset(accept4(listener.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd.valid() && is_successor && !reserve_.lent() && (errno == EMFILE || errno == ENFILE)) {
+      reserve_.lend();
+      continue;
+    }
     if (!fd.valid()) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) {
+      const int problem = errno;
+      if (problem == EINTR || problem == ECONNABORTED) continue;
+      if (is_successor && !giver_ && reserve_.lent()) reserve_.take_back();
+      if (problem != EAGAIN && problem != EWOULDBLOCK) {
         // Out of descriptors or memory: what waits in the backlog is taken when there are some again.
         counters_.accept_failures++;
-        report_listener(&listener, std::string("cannot accept connections: ") + errno_text(errno));
+        report_listener(&listener, std::string("cannot accept connections: ") + errno_text(problem));
         listener.paused = true;
         listeners_paused_ = true;
         listeners_resume_ns_ = now_ns_ + kListenerPauseNs;
@@ -65,7 +75,7 @@ void Engine::accept_all(uint32_t listener_slot) {
       return;
     }
     report_listener(&listener, {});
-    if (listener.role == LinkRole::kSuccessor) {
+    if (is_successor) {
       accept_successor(std::move(fd));
       continue;
     }

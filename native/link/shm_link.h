@@ -39,6 +39,8 @@ class ShmLink final : public Link {
   // For a handoff, between two turns.
   int segment_fd() const { return segment_.fd(); }
   int pipe_fd() const { return doorbells_.pipe_write.get(); }
+  /// Gives up its memory, for a link that is about to be destroyed.
+  Segment release_segment() { return std::move(segment_); }
   uint32_t segment_ring_bytes() const { return segment_.ring_bytes(); }
   uint64_t in_position() const { return in_.position(); }
   uint64_t out_position() const { return out_.position(); }

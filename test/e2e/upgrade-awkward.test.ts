@@ -264,3 +264,37 @@ it.skipIf(preloadProblem !== undefined)(
     expect(failuresOf(await client.endLoad('on-'))).toEqual({});
   },
 );
+
+it.skipIf(preloadProblem !== undefined).each(['killed', 'closed'] as const)(
+  'while an app over shared memory is %s whose descriptors are on their way: it leaves, the others move',
+  async (how) => {
+    let agent = await mesh.agent('agent', config);
+    const server = await mesh.server('server', agent, { service: 'ledger' });
+    const client = await mesh.client('client', agent);
+    await mesh.reachable(client, 'ledger');
+    await client.startLoad({ ...record, inFlight: 8, prefix: 'on-' });
+    await goesOn(client, 'on-');
+    const steps = new HandoffSteps(mesh.directory);
+    for (let round = 0; round < 3; round++) {
+      const leaver = await mesh.client(`leaver-${round}`, agent);
+      const opened = await agent.logged('its link', ({ app }) => app === leaver.name);
+      const next = mesh.successor(agent, { env: steps.env('received descriptors', 'stop') });
+      await stopped(next.process);
+      if (how === 'killed') await leaver.process.end('SIGKILL');
+      else await leaver.closeClient();
+      await agent.logged(
+        'the end of its link',
+        ({ msg, link }) => msg === 'link closed' && link === opened['link'],
+      );
+      next.process.signal('SIGCONT');
+      await next.ready();
+      expect(await agent.process.over()).toMatchObject({ code: 0 });
+      mesh.agents.splice(mesh.agents.indexOf(agent), 1);
+      agent = next;
+      await goesOn(client, 'on-');
+    }
+    const summary = await client.endLoad('on-');
+    expect(failuresOf(summary)).toEqual({});
+    expectTruth(summary, [{ ran: () => server.ran().filter((id) => id.startsWith('on-')) }]);
+  },
+);

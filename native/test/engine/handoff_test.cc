@@ -1,11 +1,14 @@
 // One engine takes over from another: real sockets and rings stay where they are, requests go on in the other engine; and a new one that goes
 // away changes nothing. How the two agree on what came of it is tested in handoff_outcome_test.cc.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <thread>
 
 #include "native/codec/protobuf_fields.h"
+#include "native/shm/doorbell.h"
 #include "native/test/fd/open_fds.h"
 #include "native/test/engine/handover.h"
 
@@ -59,6 +62,53 @@ TEST(Handoff, NoDescriptorIsHeldTwiceAfterwards) {
   world.caller = {};
   world.server = {};
   EXPECT_LT(testing::open_fds(), before);
+}
+
+TEST(Handoff, WhatIsNoSegmentAnyMoreCostsItsLinkOnly) {
+  constexpr uint32_t kRingBytes = 64 * 1024;
+  const uint64_t handle = Handle{3, 1}.pack();
+  Result<Segment> segment = Segment::create(kRingBytes);
+  Result<AgentDoorbells> bells = AgentDoorbells::create();
+  ASSERT_TRUE(segment);
+  ASSERT_TRUE(bells);
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+  UniqueFd far_end(ends[1]);
+  // As the old engine leaves it when the link ends meanwhile, or as its app may.
+  segment.value().punch_out();
+  ReceivedFds fds;
+  fds.fds[fds.count++] = UniqueFd(ends[0]);
+  for (const int fd : {segment.value().fd(), bells.value().eventfd.get(), bells.value().pipe_write.get()}) {
+    fds.fds[fds.count++] = UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  }
+  HandoffMessage message;
+  message.step = HandoffStep::kDescriptors;
+  message.parcels.push_back({handle, 0, kRingBytes, 4});
+  DescriptorStore store;
+  const Result<Unit> taken = store.take(message, &fds);
+  ASSERT_TRUE(taken) << taken.error().text;
+  EXPECT_EQ(store.links.at(handle).segment.ring_bytes(), 0u);
+
+  // Where the state names the link all the same, its app meddles: it ends, and those beside it serve.
+  Handover world;
+  EngineState state = world.old_one->engine.export_state();
+  MovedLink moved;
+  moved.handle = handle;
+  moved.kind = LinkKind::kShm;
+  moved.role = LinkRole::kApp;
+  moved.state = LinkState::kOpen;
+  moved.app = "meddler";
+  moved.ring_bytes = kRingBytes;
+  state.links = {moved};
+  state.listeners.clear();
+  EngineBox box;
+  const Result<Unit> imported = box.engine.import_state(state, &store);
+  ASSERT_TRUE(imported) << imported.error().text;
+  box.engine.resume_imported();
+  box.turn();
+  EXPECT_EQ(box.stats().links.size(), 0u);
+  uint8_t byte;
+  EXPECT_EQ(::recv(far_end.get(), &byte, 1, 0), 0) << "the app is told by the end of its socket";
 }
 
 TEST(Handoff, AHalfReadFrameIsReadOn) {
