@@ -1,7 +1,7 @@
 /**
  * The arithmetic of leases: when an instance counts as gone, when its file may be removed, when to renew. Deadlines
- * lie on the reader's monotonic clock, so that a jump of the wall clock, forward or back, expires nothing: the wall
- * clock is asked only how old a lease was when it was first seen. Called by the registries.
+ * lie on the reader's monotonic clock, so that a jump of the wall clock, forward or back, expires nothing. Which other clock renewals are
+ * stamped by, and so how old a lease was when it was first seen, the caller knows. Called by the registries.
  */
 import { backoffMs } from './backoff.js';
 
@@ -16,6 +16,7 @@ export interface Lease {
 
 /** Both clocks at one moment. */
 export interface Now {
+  /** By the clock that renewals are stamped by. */
   wallMs: number;
   monotonicMs: number;
 }

@@ -112,7 +112,7 @@ export class Watcher {
   async #round(): Promise<void> {
     const { prefix, bounds, probeTimeoutMs } = this.options;
     const key = servicesKey(prefix);
-    const services = new Set(await this.#client.services(key, systemClock.wallMs() - SERVICE_MS));
+    const services = new Set(await this.#client.services(key, SERVICE_MS));
     for (const service of services) this.#directory.follow(service);
     for (const { service } of [...this.#directory.lists()]) {
       if (!services.has(service)) this.#directory.unfollow(service);

@@ -44,9 +44,10 @@ function ownDirectory(name: string): void {
   if (asRoot) chownSync(path, nobody, nobody);
 }
 
+const user = asRoot ? { uid: nobody } : {};
+
 /** Two agents, a service behind one and a load on it through the other. */
 async function start(env: Record<string, string> = {}): Promise<void> {
-  const user = asRoot ? { uid: nobody } : {};
   const config = {
     registry: { leaseMs, sweepMs: 200 },
     socket: { allowUids: [process.getuid?.() ?? 0, nobody] },
@@ -161,12 +162,16 @@ describe("the registry's directory", () => {
 
 if (preloadProblem !== undefined) console.warn(`SKIPPED: the wall clock does not jump: ${preloadProblem}`);
 describe.skipIf(preloadProblem !== undefined)('the wall clock', () => {
-  it('jumps forward and back by days: no lease ends, no call fails, and the dead still leave', async () => {
+  it('jumps forward and back by days, and agents are replaced then: no lease ends, no call fails, and the dead still leave', async () => {
     ownDirectory('registry');
     const faults = new InjectedFaults(mesh.directory);
     await start(faults.env);
     for (const days of [1, -3, 0]) {
       faults.set({ wallOffsetS: days * 86_400 });
+      // Before anybody has renewed a lease by the new time.
+      near = await mesh.upgrade(near, { ...user, env: faults.env });
+      await goesOn();
+      far = await mesh.upgrade(far, { ...user, env: faults.env });
       await renewed();
       await mesh.client(`client of day ${days}`, near);
       const opened = await near.logged('a link of that day', ({ app }) => app === `client of day ${days}`);

@@ -251,6 +251,75 @@ describe('leases', () => {
     expect(seen.lists).toEqual([[], ['a-1@1.0']]);
   });
 
+  describe.each([
+    ['forward', 3_600_000],
+    ['back', -3_600_000],
+  ])('of a wall clock that jumped %s', (_way, ms) => {
+    it('a newcomer sees nothing: who lives is live, who died is not', async () => {
+      const clock = new ManualClock();
+      const owner = await fixture.open({ clock });
+      await owner.register(instanceOf({ id: 'lives' }));
+      const dying = await fixture.open({ clock });
+      await dying.register(instanceOf({ id: 'died' }));
+      const left = readFileSync(pathOf(instanceOf({ id: 'died' })));
+      await dying.close();
+      clock.jump(ms);
+      // As an agent leaves it that was killed a lease ago, by the time before the jump.
+      writeFileSync(pathOf(instanceOf({ id: 'died' })), left);
+      utimesSync(pathOf(instanceOf({ id: 'died' })), 0, (clock.wallMs() - ms - LEASE_MS - 100) / 1000);
+      const newcomer = await fixture.open({ clock });
+      const seen = recorder();
+      newcomer.watch('orders', undefined, seen.listener);
+      expect(seen.lists).toEqual([['lives@1.0']]);
+    });
+
+    it('who takes over sees nothing, before and after its first renewal', async () => {
+      const clock = new ManualClock();
+      const old = await fixture.open({ clock });
+      await old.register(instanceOf());
+      clock.jump(ms);
+      const next = await fixture.open({ clock });
+      const seen = recorder();
+      next.watch('orders', undefined, seen.listener);
+      await next.register(instanceOf());
+      const newcomer = await fixture.open({ clock });
+      newcomer.watch('orders', undefined, seen.listener);
+      expect(seen.lists).toEqual([['a-1@1.0'], ['a-1@1.0']]);
+    });
+
+    it('files of an earlier version are written again while the clock still goes', async () => {
+      const clock = new ManualClock();
+      mkdirSync(fixture.directory, { mode: 0o700 });
+      await orphan(instanceOf(), clock);
+      expect(readFileSync(pathOf(instanceOf()), 'utf8')).not.toContain('"clock"');
+      const next = await fixture.open({ clock, random: () => 0.1 });
+      const seen = recorder();
+      next.watch('orders', undefined, seen.listener);
+      await next.register(instanceOf());
+      clock.advance(LEASE_MS / 3);
+      await eventually(() => expect(readFileSync(pathOf(instanceOf()), 'utf8')).toContain('"clock"'));
+      clock.jump(ms);
+      const newcomer = await fixture.open({ clock });
+      newcomer.watch('orders', undefined, seen.listener);
+      expect(seen.lists).toEqual([['a-1@1.0'], ['a-1@1.0']]);
+    });
+  });
+
+  it('of another machine, or of another start of this one, are read by the wall clock', async () => {
+    const clock = new ManualClock();
+    const there = await fixture.open({ clock });
+    await there.register(instanceOf());
+    const here = new ManualClock();
+    here.monotonicId = 'another';
+    here.freeze(1_000_000);
+    here.jump(clock.wallMs() - here.wallMs());
+    const seen = recorder();
+    (await fixture.open({ clock: here })).watch('orders', undefined, seen.listener);
+    here.jump(LEASE_MS + 100);
+    (await fixture.open({ clock: here })).watch('orders', undefined, seen.listener);
+    expect(seen.lists).toEqual([['a-1@1.0'], []]);
+  });
+
   it('of the dead end though the wall clock jumped back', async () => {
     const clock = new ManualClock();
     const registry = await fixture.open({ clock });
@@ -468,7 +537,12 @@ describe('when somebody meddles', () => {
     const registry = await fixture.open({ clock });
     const leftover = join(fixture.directory, '.tmp-1-abc');
     writeFileSync(leftover, 'half');
-    clock.jump(Date.now() + 3_600_000 - clock.wallMs());
+    await registry.refresh();
+    clock.jump(3_600_000);
+    clock.advance(SWEEP_MS);
+    await registry.refresh();
+    expect(existsSync(leftover)).toBe(true);
+    clock.freeze(600_000);
     clock.advance(SWEEP_MS);
     await eventually(() => expect(existsSync(leftover)).toBe(false));
     expect(registry.problem).toBe(null);

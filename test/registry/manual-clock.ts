@@ -2,6 +2,7 @@
 import type { Clock } from '../../src/registry/clock.js';
 
 export class ManualClock implements Clock {
+  monotonicId: string | null = 'the test’s';
   #wallMs = 1_700_000_000_000;
   #monotonicMs = 5_000;
   readonly #timers = new Map<symbol, { dueMs: number; callback: () => void }>();

@@ -167,11 +167,11 @@ export const faultGroups: readonly FaultGroup[] = [
         test: { file: 'test/e2e/upgrade-scarcity.test.ts', title: 'with a disk that is full' },
       },
       {
-        fault: 'the wall clock jumps',
+        fault: 'the wall clock jumps, also before or during a takeover',
         caller: 'nothing: deadlines and leases are measured on the monotonic clock',
         log: [],
         counters: [],
-        test: { file: registry, title: 'jumps forward and back by days' },
+        test: { file: registry, title: 'jumps forward and back by days, and agents are replaced then' },
       },
     ],
   },

@@ -4,7 +4,6 @@
  * read leaves everything as it was, a file that turned to garbage leaves the instance until its lease ends.
  * Scans are serialised by the embedded registry, the only caller.
  */
-import type { Stats } from 'node:fs';
 import { lstat, opendir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -23,18 +22,19 @@ import {
   sameContent,
   unchanged,
 } from './instance-file.js';
-import type { FileIdentity, InstanceFile } from './instance-file.js';
+import type { FileIdentity, InstanceFile, StampClock } from './instance-file.js';
 
 /** Files looked at together. */
 const PARALLEL = 32;
 /** Times that a directory is read which was another one afterwards. */
 const MAX_TRIES = 3;
-/** Temporary files older than this were left by somebody who died. */
+/** Temporary files that were there for so long were left by somebody who died. */
 const TEMPORARY_MAX_AGE_MS = 600_000;
 
 interface Entry {
   instance: Instance;
   identity: FileIdentity;
+  clock: StampClock | undefined;
   lease: Lease;
   live: boolean;
   /** Missing since the directory was lost or replaced: its owner is expected to write itself again. */
@@ -56,7 +56,8 @@ export class DirectoryView {
   #lookedMs: number | null = null;
   #directory: string | null = null;
   #failed = false;
-  #temporaries: string[] = [];
+  /** What is half-written, and when it was seen first. */
+  #temporaries = new Map<string, number>();
   #tooMany: string | null = null;
 
   /** @param maxInstances files beyond this many are ignored, known ones last */
@@ -99,8 +100,8 @@ export class DirectoryView {
   fileOf(name: string): { file: InstanceFile; identity: FileIdentity } | undefined {
     const entry = this.#entries.get(name);
     if (entry === undefined || entry.awaited || this.#bad.has(name)) return undefined;
-    const { instance, identity, lease } = entry;
-    return { file: { instance, leaseMs: lease.leaseMs }, identity };
+    const { instance, identity, lease, clock } = entry;
+    return { file: { instance, leaseMs: lease.leaseMs, clock }, identity };
   }
 
   /** The live instances of a service, in no order. */
@@ -242,11 +243,9 @@ export class DirectoryView {
       ).catch(() => false);
       if (removed) this.#drop(name);
     }
-    for (const name of this.#temporaries) {
-      const path = join(this.directory, name);
-      const found: Stats | null = await lstat(path).catch(() => null);
-      if (found && now.wallMs - found.ctimeMs > TEMPORARY_MAX_AGE_MS)
-        await unlink(path).catch(() => undefined);
+    for (const [name, seenMs] of this.#temporaries) {
+      if (now.monotonicMs - seenMs > TEMPORARY_MAX_AGE_MS)
+        await unlink(join(this.directory, name)).catch(() => undefined);
     }
   }
 
@@ -264,7 +263,10 @@ export class DirectoryView {
         names.push(name);
       } else if (isTemporaryName(name) && temporaries.length < 1024) temporaries.push(name);
     }
-    this.#temporaries = temporaries;
+    const { monotonicMs } = this.#now();
+    this.#temporaries = new Map(
+      temporaries.map((name) => [name, this.#temporaries.get(name) ?? monotonicMs]),
+    );
     const tooMany = cut || names.length > this.maxInstances;
     this.#tooMany = tooMany
       ? `${this.directory} holds more than ${this.maxInstances} instance files; the rest is ignored`
@@ -314,17 +316,17 @@ export class DirectoryView {
     this.#bad.delete(name);
     const known = this.#entries.get(name);
     if (!known && this.#entries.size >= this.maxInstances) return;
-    const { leaseMs } = result.file;
+    const { leaseMs, clock } = result.file;
     // Who wrote itself again has not changed, and nobody need be told.
     const same = known !== undefined && isDeepStrictEqual(known.instance, result.file.instance);
     const instance = same ? known.instance : result.file.instance;
-    const now = this.#now();
+    const now = this.#nowBy(clock);
     const lease = leases.firstSeen(Number(identity.mtimeNs / 1_000_000n), leaseMs, now);
-    this.#put(name, { instance, identity, lease, live: leases.isLive(lease, now), awaited: false });
+    this.#put(name, { instance, identity, clock, lease, live: leases.isLive(lease, now), awaited: false });
   }
 
   #renew(entry: Entry, identity: FileIdentity): void {
-    const now = this.#now();
+    const now = this.#nowBy(entry.clock);
     if (entry.identity.mtimeNs === identity.mtimeNs) {
       entry.lease = { ...entry.lease, seenMs: now.monotonicMs };
     } else {
@@ -332,6 +334,13 @@ export class DirectoryView {
       entry.identity = identity;
       this.#setLive(entry, leases.isLive(entry.lease, now));
     }
+  }
+
+  /** Now as the stamps of a file count: whatever the wall clock did since it was written, if they go by a clock that we have too. */
+  #nowBy(stamps: StampClock | undefined): Now {
+    const now = this.#now();
+    if (stamps === undefined || stamps.id !== this.clock.monotonicId) return now;
+    return { ...now, wallMs: stamps.offsetMs + now.monotonicMs };
   }
 
   #now(): Now {

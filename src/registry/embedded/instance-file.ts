@@ -3,7 +3,8 @@
  * processes may do at the same time without hurting each other. Files are only ever put in place whole, by rename.
  * A renewal changes nothing but the time of last modification, and keeps what lies below 1/64 s of it, the phase,
  * which is another one at each writing: so a reader can tell a renewal from new content without reading, also where
- * the file system gives an inode number to a second file.
+ * the file system gives an inode number to a second file. Stamps are wall-clock times for people and for agents on another machine; the file
+ * says how the writer's wall clock stood to the machine's monotonic one, so that to others here a step of the wall clock changes no age.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -27,10 +28,20 @@ const STAMP_NS = 15_625_000n;
 /** Phases of a stamp: 0 to PHASES - 1. */
 export const PHASES = 1024;
 
+/** By what the stamps of a file are to be read. */
+export interface StampClock {
+  /** Of the monotonic clock, see {@link Clock.monotonicId}. */
+  id: string;
+  /** What is to be added to the monotonic clock to have the stamps' times. */
+  offsetMs: number;
+}
+
 /** What a file says. */
 export interface InstanceFile {
   instance: Instance;
   leaseMs: number;
+  /** Absent where its writer did not say: then stamps are times of the wall clock. */
+  clock?: StampClock | undefined;
 }
 
 /** What tells one state of a file from another. */
@@ -127,7 +138,8 @@ export async function writeInstanceFile(
   mode: number,
   stamp: Stamp,
 ): Promise<FileIdentity> {
-  const text = `${JSON.stringify({ format: FORMAT, leaseMs: file.leaseMs, instance: file.instance }, null, 2)}\n`;
+  const { leaseMs, clock, instance } = file;
+  const text = `${JSON.stringify({ format: FORMAT, leaseMs, clock, instance }, null, 2)}\n`;
   const temporary = join(directory, temporaryName());
   const handle = await open(temporary, 'wx', mode);
   try {
@@ -205,7 +217,7 @@ function parseFile(bytes: Buffer, name: string): { file: InstanceFile } | { wron
     return { wrong: 'is not JSON' };
   }
   if (typeof value !== 'object' || value === null) return { wrong: 'is not an object' };
-  const { format, leaseMs, instance } = value as Record<string, unknown>;
+  const { format, leaseMs, clock, instance } = value as Record<string, unknown>;
   if (format !== FORMAT) return { wrong: 'has a format this version does not know' };
   if (typeof leaseMs !== 'number' || !(leaseMs >= MIN_LEASE_MS && leaseMs <= MAX_LEASE_MS)) {
     return { wrong: `has no leaseMs from ${MIN_LEASE_MS} to ${MAX_LEASE_MS}` };
@@ -215,7 +227,16 @@ function parseFile(bytes: Buffer, name: string): { file: InstanceFile } | { wron
   // Otherwise one instance could stand in two files, and a file could hide behind another's name.
   if (fileNameOf(parsed.instance) !== name)
     return { wrong: 'has a name that does not belong to its content' };
-  return { file: { instance: parsed.instance, leaseMs } };
+  return { file: { instance: parsed.instance, leaseMs, clock: stampClockIn(clock) } };
+}
+
+/** What makes no sense is nothing that an instance is refused for. */
+function stampClockIn(claimed: unknown): StampClock | undefined {
+  if (typeof claimed !== 'object' || claimed === null) return undefined;
+  const { id, offsetMs } = claimed as Record<string, unknown>;
+  return typeof id === 'string' && Number.isFinite(offsetMs)
+    ? { id, offsetMs: offsetMs as number }
+    : undefined;
 }
 
 function secondsOf({ wallMs, phase }: Stamp): number {

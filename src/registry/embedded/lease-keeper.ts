@@ -24,7 +24,10 @@ import {
   stampInstanceFile,
   writeInstanceFile,
 } from './instance-file.js';
-import type { FileIdentity, InstanceFile, Stamp } from './instance-file.js';
+import type { FileIdentity, InstanceFile, Stamp, StampClock } from './instance-file.js';
+
+/** Renewals within which a file is written again that does not say by what clock it is stamped, on average. */
+const RENEWALS_UNTIL_WRITTEN = 8;
 
 /** A good file, and the state of it that was read. */
 interface FoundFile {
@@ -58,6 +61,8 @@ export class LeaseKeeper implements Registration {
   /** Whether the file says something else than it should. */
   #stale = false;
   #phase: number;
+  /** As the file says it that is there. */
+  #stampClock: StampClock | undefined;
   /** Whether the next renewal was brought forward already. */
   #hurried = false;
   #failures = 0;
@@ -167,7 +172,8 @@ export class LeaseKeeper implements Registration {
     try {
       const found = await lstat(join(directory, this.fileName), { bigint: true });
       if (!this.#stale && this.#written && sameContent(this.#written, found)) {
-        await stampInstanceFile(directory, this.fileName, this.#stamp());
+        if (!(await this.#writtenWithClock()))
+          await stampInstanceFile(directory, this.fileName, this.#stamp());
         return;
       }
     } catch (error) {
@@ -202,24 +208,29 @@ export class LeaseKeeper implements Registration {
   }
 
   /** Whether it says what we would write: another process kept it before this one. */
-  #isOurs({ file }: FoundFile): boolean {
-    return isDeepStrictEqual(file, { instance: this.#instance, leaseMs: this.context.leaseMs });
+  #isOurs({ file: { instance, leaseMs } }: FoundFile): boolean {
+    return leaseMs === this.context.leaseMs && isDeepStrictEqual(instance, this.#instance);
   }
 
   /** Only renews what is there, which also a full disk allows. */
   async #goOnWith(found: FoundFile): Promise<void> {
     this.#phase = phaseOf(found.identity);
+    this.#stampClock = found.file.clock;
     await stampInstanceFile(this.context.directory, this.fileName, this.#stamp());
     this.#written = found.identity;
     await this.context.changed(this.fileName);
   }
 
   async #write(): Promise<void> {
-    const { directory, directoryMode, leaseMs } = this.context;
+    const { directory, directoryMode, leaseMs, clock } = this.context;
     await makeDirectory(directory, directoryMode);
-    const file = { instance: this.#instance, leaseMs };
-    this.#phase = (this.#phase + 1) % PHASES;
-    this.#written = await writeInstanceFile(directory, file, directoryMode & 0o666, this.#stamp());
+    const stampClock = this.#clockNow();
+    const phase = (this.#phase + 1) % PHASES;
+    const file = { instance: this.#instance, leaseMs, clock: stampClock };
+    const stamp = { wallMs: clock.wallMs(), phase };
+    this.#written = await writeInstanceFile(directory, file, directoryMode & 0o666, stamp);
+    this.#stampClock = stampClock;
+    this.#phase = phase;
     this.#stale = false;
     await this.context.changed(this.fileName);
   }
@@ -233,7 +244,30 @@ export class LeaseKeeper implements Registration {
   }
 
   #stamp(): Stamp {
-    return { wallMs: this.context.clock.wallMs(), phase: this.#phase };
+    const { clock } = this.context;
+    const by = this.#stampClock;
+    const isOurs = by !== undefined && by.id === clock.monotonicId;
+    return { wallMs: isOurs ? by.offsetMs + clock.monotonicMs() : clock.wallMs(), phase: this.#phase };
+  }
+
+  #clockNow(): StampClock | undefined {
+    const { clock } = this.context;
+    const id = clock.monotonicId;
+    return id === null ? undefined : { id, offsetMs: clock.wallMs() - clock.monotonicMs() };
+  }
+
+  /**
+   * A file that an earlier version wrote, or that is older than the machine's last start, does not say by what its stamps are to be read. It is written
+   * again with one of its next renewals, not all such files at once; where it cannot be written it is renewed as it is.
+   */
+  async #writtenWithClock(): Promise<boolean> {
+    const { clock, random } = this.context;
+    if (clock.monotonicId === null || this.#stampClock?.id === clock.monotonicId) return false;
+    if (random() * RENEWALS_UNTIL_WRITTEN >= 1) return false;
+    return this.#write().then(
+      () => true,
+      () => false,
+    );
   }
 
   #schedule(): void {

@@ -134,7 +134,7 @@ export class RedisLeaseKeeper implements Registration {
 
   async #note(): Promise<void> {
     const { client, prefix, clock } = this.context;
-    await client.noteService(servicesKey(prefix), this.#instance.service, clock.wallMs());
+    await client.noteService(servicesKey(prefix), this.#instance.service);
     this.#notedMs = clock.monotonicMs();
   }
 

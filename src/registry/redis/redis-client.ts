@@ -9,7 +9,7 @@ import type { ClusterOptions, RedisOptions } from 'ioredis';
 import { errorText, MeshError } from '../../base/errors.js';
 import { backoffMs } from '../../policy/backoff.js';
 import type { RedisAddress } from '../../base/redis-url.js';
-import { electScript, scripts } from './scripts.js';
+import { electScript, noteScript, scripts, servicesScript } from './scripts.js';
 import type { ServiceKeys } from './service-keys.js';
 
 /** See the file's head. */
@@ -36,6 +36,7 @@ const reconnect = { baseMs: 100, maxMs: 2_000 };
 /** Channels named in one SUBSCRIBE, at most. */
 const CHANNELS_AT_A_TIME = 256;
 const serviceKeyCount = 5;
+const onOneKey = { ringsideElect: electScript, ringsideNote: noteScript, ringsideServices: servicesScript };
 
 type Client = (Redis | Cluster) & Record<string, (...args: (string | number)[]) => Promise<unknown>>;
 
@@ -54,7 +55,9 @@ export class RedisClient {
     for (const [name, lua] of Object.entries(scripts)) {
       this.#commands.defineCommand(name, { lua, numberOfKeys: serviceKeyCount });
     }
-    this.#commands.defineCommand('ringsideElect', { lua: electScript, numberOfKeys: 1 });
+    for (const [name, lua] of Object.entries(onOneKey)) {
+      this.#commands.defineCommand(name, { lua, numberOfKeys: 1 });
+    }
     this.#subscriber = this.#open();
     this.#subscriber.on('message', (channel: string, text: string) => options.onMessage?.(channel, text));
     let notifying = (): void => undefined;
@@ -113,14 +116,13 @@ export class RedisClient {
   }
 
   /** Notes that a service has instances. */
-  async noteService(key: string, service: string, nowMs: number): Promise<void> {
-    await this.#ask((client) => client.zadd(key, nowMs, service));
+  async noteService(key: string, service: string): Promise<void> {
+    await this.#ask((client) => client['ringsideNote']!(key, service));
   }
 
-  /** The services noted since a moment; older ones are forgotten. */
-  async services(key: string, sinceMs: number): Promise<string[]> {
-    await this.#ask((client) => client.zremrangebyscore(key, '-inf', `(${sinceMs}`));
-    return this.#ask((client) => client.zrange(key, '0', '-1'));
+  /** The services noted within the last `withinMs`; older ones are forgotten. */
+  async services(key: string, withinMs: number): Promise<string[]> {
+    return (await this.#ask((client) => client['ringsideServices']!(key, withinMs))) as string[];
   }
 
   /** Subscribes now, or when there is a connection, and again after each new one. */

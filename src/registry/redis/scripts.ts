@@ -137,6 +137,19 @@ export const scripts = {
     return 1`,
 } as const;
 
+const nowMs = `local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
+
+/** Notes that a service has instances, by Redis' clock: those of agents and watchers may be set. KEYS: the set of services. ARGV: the service. */
+export const noteScript = `${nowMs}
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+  return 1`;
+
+/** The services that were noted within ARGV[1] milliseconds; others are forgotten. KEYS: the set of services. */
+export const servicesScript = `${nowMs}
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - tonumber(ARGV[1])))
+  return redis.call('ZRANGE', KEYS[1], 0, -1)`;
+
 /**
  * Elects a watcher. KEYS: the watcher's key. ARGV: name of who asks, lease in milliseconds, 1 to give the lease back.
  * Returns [term or 0, who holds it]: a term above 0 is the asker's own, and each election has a higher one.
