@@ -50,17 +50,23 @@ const user = asRoot ? { uid: nobody } : {};
 async function start(env: Record<string, string> = {}): Promise<void> {
   const config = {
     registry: { leaseMs, sweepMs: 200 },
+    // Links that open are told there only.
+    log: { level: 'debug' },
     socket: { allowUids: [process.getuid?.() ?? 0, nobody] },
   };
   for (const name of ['near', 'far']) ownDirectory(name);
   [near, far] = await Promise.all([
-    mesh.agent('near', config, { ...user, env }),
-    mesh.agent('far', config, { ...user, env }),
+    mesh.agent('near', { ...config, ...takeoverAt('near') }, { ...user, env }),
+    mesh.agent('far', { ...config, ...takeoverAt('far') }, { ...user, env }),
   ]);
   await mesh.server('server', far, { service: 'ledger' });
   client = await mesh.client('client', near);
   await mesh.reachable(client, 'ledger');
   await client.startLoad(load);
+}
+
+function takeoverAt(name: string): { takeover: { path: string } } {
+  return { takeover: { path: join(mesh.directory, name, 'takeover', 'agent.sock') } };
 }
 
 async function goesOn(): Promise<void> {

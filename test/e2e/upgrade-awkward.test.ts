@@ -277,14 +277,12 @@ it.skipIf(preloadProblem !== undefined).each(['killed', 'closed'] as const)(
     const steps = new HandoffSteps(mesh.directory);
     for (let round = 0; round < 3; round++) {
       const leaver = await mesh.client(`leaver-${round}`, agent);
-      const opened = await agent.logged('its link', ({ app }) => app === leaver.name);
       const next = mesh.successor(agent, { env: steps.env('received descriptors', 'stop') });
       await stopped(next.process);
       if (how === 'killed') await leaver.process.end('SIGKILL');
       else await leaver.closeClient();
-      await agent.logged(
-        'the end of its link',
-        ({ msg, link }) => msg === 'link closed' && link === opened['link'],
+      await until('its link to end', async () =>
+        (await agent.links()).every(({ app }) => app !== leaver.name),
       );
       next.process.signal('SIGCONT');
       await next.ready();

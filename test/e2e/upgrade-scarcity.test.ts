@@ -1,6 +1,7 @@
 // A new process that runs out of something once it has the offer. Without descriptors or memory it ends and says why, and the old one serves on as if
 // nothing had happened; an old one without descriptors can be replaced all the same. Room on disk it does not need: with a full one under its log and its registry it takes over, and its leases go on.
 import { mkdirSync } from 'node:fs';
+import { connect as connectUnix } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.js';
@@ -86,14 +87,13 @@ it('an old process without descriptors is replaced by one that may have more', a
   for (const whose of ['near', 'far'] as const) {
     const agent = whose === 'near' ? near : far;
     leaveDescriptors(agent.pid, 0);
-    const late = await mesh.app(`late-${whose}`);
-    const connected = late.connect({ agent: agent.socket, transport: 'unix', timeoutMs: 30_000 });
+    const waiting = connectUnix(agent.socket);
     await agent.logged('the trouble', ({ msg }) => msg.startsWith('a listener is in trouble'));
     const next = await mesh.upgrade(agent);
     if (whose === 'near') near = next;
     else far = next;
-    // It waited in the backlog, which has moved too.
-    expect(await connected).toBe('unix');
+    await mesh.client(`late-${whose}`, next, 'unix');
+    waiting.destroy();
     await goesOn();
   }
   await nobodyNoticed();
