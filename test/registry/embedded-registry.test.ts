@@ -316,7 +316,9 @@ describe('leases', () => {
     const seen = recorder();
     (await fixture.open({ clock: here })).watch('orders', undefined, seen.listener);
     here.jump(LEASE_MS + 100);
-    (await fixture.open({ clock: here })).watch('orders', undefined, seen.listener);
+    const later = await fixture.open({ clock: here });
+    later.watch('orders', undefined, seen.listener);
+    await later.refresh();
     expect(seen.lists).toEqual([['a-1@1.0'], []]);
   });
 

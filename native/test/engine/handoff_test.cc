@@ -9,6 +9,7 @@
 
 #include "native/codec/protobuf_fields.h"
 #include "native/shm/doorbell.h"
+#include "native/shm/layout.h"
 #include "native/test/fd/open_fds.h"
 #include "native/test/engine/handover.h"
 
@@ -65,7 +66,7 @@ TEST(Handoff, NoDescriptorIsHeldTwiceAfterwards) {
 }
 
 TEST(Handoff, WhatIsNoSegmentAnyMoreCostsItsLinkOnly) {
-  constexpr uint32_t kRingBytes = 64 * 1024;
+  constexpr uint32_t kRingBytes = shm::kMinRingBytes;
   const uint64_t handle = Handle{3, 1}.pack();
   Result<Segment> segment = Segment::create(kRingBytes);
   Result<AgentDoorbells> bells = AgentDoorbells::create();
