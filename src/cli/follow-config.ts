@@ -15,7 +15,8 @@ import type { ProcessSignals } from './process-signals.js';
 /** A configuration file and what it said when the agent's configuration was read from it. */
 export interface ConfigFile {
   readonly path: string;
-  readonly text: string;
+  /** null: there was no file. */
+  readonly text: string | null;
 }
 
 /**

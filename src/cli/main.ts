@@ -82,7 +82,10 @@ program
   .description(
     'Run the agent until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.',
   )
-  .option('-c, --config <file>', 'configuration in YAML (docs/configuration.md); without it all defaults')
+  .option(
+    '-c, --config <file>',
+    'configuration in YAML (docs/configuration.md); without it, or where it does not exist, all defaults',
+  )
   .option('--check', 'check the configuration, load its filters, and exit')
   .addOption(logFormatOption())
   .addOption(jsonOption())

@@ -1,6 +1,7 @@
 // `ringside agent`: one agent in this process, its admin server, and what the operating system's signals (process-signals.ts) mean to it. SIGTERM and
 // SIGINT drain and exit 0, a second one exits at once; before the commit of a takeover they leave the old process serving. SIGHUP or a changed file reloads
 // (follow-config.ts); a successor that has taken over ends it with 0.
+import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startAdminServer } from '../admin/admin-server.js';
@@ -52,6 +53,12 @@ export async function runAgent(options: AgentCommandOptions): Promise<void> {
     { version, commit, app, configHash },
     options.takeover ? 'the agent takes over' : 'the agent starts',
   );
+  if (file?.text === null) {
+    log.warn(
+      { config: file.path },
+      'the configuration file does not exist: every setting has its default, and the file is followed once it is there',
+    );
+  }
   const { signals } = options;
   const asked = new AbortController();
   const stopped = signals.stop.then((signal) => {
@@ -189,12 +196,16 @@ interface ReadConfig {
   readonly file?: ConfigFile;
 }
 
-function readConfig(path: string | undefined, machine = thisMachine()): ReadConfig | NoAddressError {
+/** @param mayBeAbsent a file that does not exist means all defaults */
+function readConfig(
+  path: string | undefined,
+  { machine = thisMachine(), mayBeAbsent = false } = {},
+): ReadConfig | NoAddressError {
   try {
     if (path === undefined) return { config: parseAgentConfig('', { machine }) };
-    const text = readConfigText(path);
+    const text = mayBeAbsent && !existsSync(path) ? null : readConfigText(path);
     return {
-      config: parseAgentConfig(text, { source: path, directory: dirname(path), machine }),
+      config: parseAgentConfig(text ?? '', { source: path, directory: dirname(path), machine }),
       file: { path, text },
     };
   } catch (error) {
@@ -210,7 +221,7 @@ function readConfigToCheck(path: string | undefined): AgentConfig {
   if (!(found instanceof NoAddressError)) return found.config;
   tell(`here and now an agent would wait for a network (advertise.waitMs): ${found.message}`);
   const addresses = [{ address: '192.0.2.1', family: 'IPv4', internal: false }] as const;
-  const anywhere = readConfig(path, { ...thisMachine(), addresses });
+  const anywhere = readConfig(path, { machine: { ...thisMachine(), addresses } });
   if (anywhere instanceof NoAddressError) throw new ExitError(anywhere.message, 2);
   return anywhere.config;
 }
@@ -218,13 +229,15 @@ function readConfigToCheck(path: string | undefined): AgentConfig {
 /** Machines start their services before their network, now and then. */
 async function readConfigOnceThereIsANetwork({
   config,
+  takeover,
   logFormat,
   signals,
 }: AgentCommandOptions): Promise<ReadConfig> {
   const startMs = performance.now();
   let told = false;
   for (;;) {
-    const found = readConfig(config);
+    // A successor without the file would not listen where the running agent does.
+    const found = readConfig(config, { mayBeAbsent: takeover !== true });
     if (!(found instanceof NoAddressError)) return found;
     if (performance.now() - startMs >= found.waitMs) throw new ExitError(found.message, 1);
     if (!told) {

@@ -47,10 +47,7 @@ export function parseAgentConfig(text: string, from: ConfigSource = {}): AgentCo
   if ('noAddress' in resolved) {
     const field = 'advertise.host';
     const text = `${resolved.noAddress}; allowed: an IPv4 or IPv6 address that others can reach`;
-    const problem = { field, ...at(field.split('.')), text };
-    throw resolved.mayCome
-      ? new NoAddressError(source, [problem], data.advertise.waitMs)
-      : new ConfigError(source, [problem]);
+    throw new NoAddressError(source, [{ field, ...at(field.split('.')), text }], data.advertise.waitMs);
   }
   const field = 'socket.group';
   throw new ConfigError(source, [

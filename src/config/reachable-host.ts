@@ -14,11 +14,9 @@ export interface MachineAddress {
   internal: boolean;
 }
 
-/** Why there is no address that others can reach. */
+/** Why there is no address that others can reach; a network that comes up may change that. */
 export interface NoAddress {
   noAddress: string;
-  /** Whether a network that comes up changes that. */
-  mayCome: boolean;
 }
 
 /** Flags of an IPv6 address in /proc/net/if_inet6, linux/if_addr.h: temporary, deprecated; not yet or not usable. */
@@ -43,11 +41,8 @@ export function reachableHost(
 ): string | NoAddress {
   const isShared = registry.type === 'redis';
   const listens = inbound.host;
-  if (listens !== null && !isUnspecified(listens)) {
-    if (!isShared || !isLoopback(listens)) return listens;
-    const noAddress = `found nothing, and inbound.host is ${listens}, which other machines cannot reach`;
-    return { noAddress, mayCome: false };
-  }
+  // One address, loopback too: then whoever wrote it wants this machine only.
+  if (listens !== null && !isUnspecified(listens)) return listens;
   const outside = addresses.filter(isOutside);
   const v6 = outside.filter(({ family }) => family === 'IPv6');
   const found = outside.find(({ family }) => family === 'IPv4') ?? v6.find(isGlobal) ?? v6[0];
@@ -57,7 +52,7 @@ export function reachableHost(
     found === undefined
       ? 'found nothing, and this machine has no address that others can reach'
       : `found nothing, and this machine has IPv6 addresses only, which inbound.host, ${listens}, does not take`;
-  return { noAddress, mayCome: true };
+  return { noAddress };
 }
 
 /**

@@ -21,8 +21,8 @@ export interface WatchConfigOptions {
   onError: (error: Error) => void;
   /** How long after the last event the file is read, so that a burst of events is one change. Default 100. */
   debounceMs?: number;
-  /** What the file held when it was read; a difference by now is delivered. Without it what it holds now counts as known. */
-  known?: string;
+  /** What the file held when it was read, null where there was none; a difference by now is delivered. Without it what it holds now counts as known. */
+  known?: string | null;
   /** How often the file is looked at without an event. Default 5000. */
   recheckMs?: number;
   machine?: Machine;
@@ -35,7 +35,7 @@ export interface WatchConfigOptions {
 export function watchConfig(path: string, options: WatchConfigOptions): { close(): void } {
   const { onChange, onError, debounceMs = 100, recheckMs = 5_000, machine = thisMachine() } = options;
   const file = resolve(path);
-  let lastSeen = options.known === undefined ? stateOf(file) : read(options.known);
+  let lastSeen = firstState(file, options.known);
   let watcher: FSWatcher | null = null;
   let debounce: NodeJS.Timeout | null = null;
 
@@ -91,6 +91,13 @@ type FileState = { key: string; text: string; error?: undefined } | { key: strin
 
 function read(text: string): FileState {
   return { key: `text ${text}`, text };
+}
+
+function firstState(file: string, known: string | null | undefined): FileState {
+  if (typeof known === 'string') return read(known);
+  const now = stateOf(file);
+  // A file that has come meanwhile is a change.
+  return known === null && !now.error ? { key: 'no file', text: '' } : now;
 }
 
 function stateOf(file: string): FileState {

@@ -51,6 +51,17 @@ describe('a watched configuration', () => {
     expect(apps).toEqual(['first']);
   });
 
+  it('is delivered when it comes where there was none', async () => {
+    start({ known: null });
+    expect(apps).toEqual(['first']);
+    watch?.close();
+    unlinkSync(file);
+    start({ known: null });
+    writeFileSync(file, 'app: second');
+    await eventually(() => expect(apps).toEqual(['first', 'second']));
+    expect(errors).toEqual([]);
+  });
+
   it('is delivered when it is written in place, replaced, or deleted and made anew', async () => {
     start();
     writeFileSync(file, 'app: second');

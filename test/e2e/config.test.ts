@@ -36,7 +36,6 @@ describe('a file that cannot be used', () => {
   });
 
   it.each([
-    ['is missing', join(mesh.directory, 'nowhere.yaml'), 'cannot be read'],
     ['is a directory', mesh.directory, 'cannot be read'],
     ['is no YAML', file('a: [1\nb: }'), 'line'],
   ])('because it %s', async (_why, path, text) => {
@@ -46,6 +45,14 @@ describe('a file that cannot be used', () => {
     expect(agent.stderr).toContain(text);
   });
 
+  it('because it is missing where an agent is to take over', async () => {
+    const path = join(mesh.directory, 'nowhere.yaml');
+    const agent = agentWith('--config', path, '--takeover');
+    expect(await agent.over()).toEqual({ code: 2, signal: null });
+    expect(agent.stderr).toContain(path);
+    expect(agent.stderr).toContain('cannot be read');
+  });
+
   it('is found by --check too, which starts nothing', async () => {
     const bad = agentWith('--config', file('admin: { port: 70000 }'), '--check');
     expect(await bad.over()).toEqual({ code: 2, signal: null });
@@ -53,6 +60,9 @@ describe('a file that cannot be used', () => {
     const good = agentWith('--config', file('admin: { port: 7000 }'), '--check');
     expect(await good.over()).toEqual({ code: 0, signal: null });
     expect(good.stdout).toContain('is valid');
+    const missing = agentWith('--config', join(mesh.directory, 'nowhere.yaml'), '--check');
+    expect(await missing.over()).toEqual({ code: 2, signal: null });
+    expect(missing.stderr).toContain('cannot be read');
     const none = agentWith('--check');
     expect(await none.over()).toEqual({ code: 0, signal: null });
   });
