@@ -7,16 +7,14 @@ import { Gate } from '../base/gate.js';
 import { Status } from '../base/status.js';
 import type { Verdict } from '../native/engine-commands.js';
 import { emptyHeader, encodeHeader } from '../protocol/header.js';
+import { whyNoName } from '../protocol/name.js';
 import type { Inbound } from './inbound.js';
 
-const maxNameBytes = 256;
-// eslint-disable-next-line no-control-regex
-const control = /[\u0000-\u001f\u007f]/;
 const name = z
   .string()
   .refine(
-    (text) => Buffer.byteLength(text) <= maxNameBytes && !control.test(text),
-    'at most 256 bytes, no control characters',
+    (text) => whyNoName(text) === undefined,
+    'at most 256 bytes of well-formed Unicode, no control characters',
   );
 const offer = z.object({
   service: name

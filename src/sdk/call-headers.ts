@@ -5,6 +5,7 @@ import { Buffer } from 'node:buffer';
 import { writeFixed } from '../protocol/frame.js';
 import { attachmentsBytes, checkFieldBytes, encodeHeader, writeAttachments } from '../protocol/header.js';
 import { fixedBytes, maxHeaderBytes } from '../protocol/limits.js';
+import { whyNoName, whyNoService } from '../protocol/name.js';
 import { stringFieldBytes, writeStringField } from '../protocol/wire.js';
 import type { Outbound } from './outbound.js';
 import type { CallOptions } from './types.js';
@@ -39,14 +40,16 @@ export class CallHeaders {
     cache: Map<string, Map<string, Buffer>>,
     key: string,
   ): Buffer {
-    if (typeof service !== 'string' || service === '')
-      throw new RangeError('the service must be a non-empty string');
-    if (typeof method !== 'string') throw new RangeError('the method must be a string');
+    const { group = '', version = '' } = options;
+    check('service', whyNoService(service));
+    check('method', whyNoName(method), service);
+    check('group', whyNoName(group), service);
+    check('version', whyNoName(version), service);
     const encoded = encodeHeader({
       service,
       method,
-      group: options.group ?? '',
-      version: options.version ?? '',
+      group,
+      version,
       contentType: options.contentType ?? '',
       sourceApp: this.sourceApp,
     });
@@ -61,6 +64,11 @@ export class CallHeaders {
     this.#count += 1;
     return encoded;
   }
+}
+
+function check(what: string, wrong: string | undefined, service?: string): void {
+  if (wrong === undefined) return;
+  throw new RangeError(`the ${what} of a call${service === undefined ? '' : ` to ${service}`} ${wrong}`);
 }
 
 /** What is written behind the static part. */

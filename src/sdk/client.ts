@@ -8,11 +8,13 @@ import { currentCall } from './call-context.js';
 import type { CallContext } from './call-context.js';
 import { Flag } from '../protocol/frame.js';
 import { CallHeaders } from './call-headers.js';
+import { checkCallOptions } from './check-options.js';
 import type { DynamicHeader } from './call-headers.js';
 import type { Link } from './link.js';
 import type { LinkSource } from './link-source.js';
 import { rpcImplOf } from './protobuf-rpc.js';
-import { asRefusal, refused } from './refusal.js';
+import { asRefusal, clientClosed, refused } from './refusal.js';
+import type { Settings } from './settings.js';
 import type { CallOptions, Reply, TransportName } from './types.js';
 import { WaitForReady } from './wait-for-ready.js';
 
@@ -36,18 +38,24 @@ const maxTimeoutMs = 0x7fffffff;
 /** Calls services. Made by {@link connect}; a server has one as `server.client`. */
 export class Client extends EventEmitter<ClientEvents> {
   readonly #source: LinkSource;
+  readonly #settings: Pick<Settings, 'log' | 'isNews'>;
   readonly #headers: CallHeaders;
   readonly #defaults: CallDefaults;
   readonly #ready: WaitForReady;
   #closed: Promise<void> | undefined;
 
   /** @internal Use `connect`. */
-  constructor(source: LinkSource, app: string, defaults: CallDefaults, maxWaiting: number) {
+  constructor(
+    source: LinkSource,
+    settings: Pick<Settings, 'app' | 'maxPendingCalls' | 'log' | 'isNews'>,
+    defaults: CallDefaults,
+  ) {
     super();
+    this.#settings = settings;
     this.#source = source;
-    this.#headers = new CallHeaders(app);
+    this.#headers = new CallHeaders(settings.app);
     this.#defaults = defaults;
-    this.#ready = new WaitForReady(source, maxWaiting);
+    this.#ready = new WaitForReady(source, settings.maxPendingCalls);
   }
 
   /** How calls leave this process now. In direct mode always `tcp`. */
@@ -71,6 +79,7 @@ export class Client extends EventEmitter<ClientEvents> {
     const context = currentCall();
     const nowMs = performance.now();
     try {
+      if (options !== noOptions) checkCallOptions(options, this.#warn);
       const deadlineMs = this.#deadline(nowMs, options, context);
       const header = this.#headers.staticPart(service, method, options);
       const { signal } = options;
@@ -105,6 +114,7 @@ export class Client extends EventEmitter<ClientEvents> {
     const context = currentCall();
     const nowMs = performance.now();
     try {
+      if (options !== noOptions) checkCallOptions(options, this.#warn);
       const deadlineMs = this.#deadline(nowMs, options, context);
       const header = this.#headers.staticPart(service, method, options);
       const dynamic = dynamicHeader(options, context);
@@ -148,27 +158,28 @@ export class Client extends EventEmitter<ClientEvents> {
     queueMicrotask(() => this.emit('transport', transport));
   }
 
+  readonly #warn = (line: string): void => {
+    if (this.#settings.isNews(line)) this.#settings.log('warn', line, {});
+  };
+
   #waits({ waitForReady = this.#defaults.waitForReady }: CallOptions): boolean {
-    if (typeof waitForReady !== 'boolean') {
-      throw refused('INVALID_ARGUMENT', 'waitForReady must be true or false');
-    }
     return waitForReady;
   }
 
   #checkOpen(): void {
-    if (this.#closed !== undefined) throw refused('UNAVAILABLE', 'the client is closed');
+    if (this.#closed !== undefined) throw clientClosed();
   }
 
   #link(service: string): Link {
     this.#checkOpen();
     const link = this.#source.pick(service);
-    if (typeof link === 'string') throw refused('UNAVAILABLE', link);
+    if (link instanceof MeshError) throw link;
     return link;
   }
 
   #deadline(nowMs: number, options: CallOptions, context: CallContext | undefined): number {
     const timeoutMs = options.timeoutMs ?? this.#defaults.timeoutMs;
-    if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= maxTimeoutMs)) {
+    if (!(timeoutMs > 0 && timeoutMs <= maxTimeoutMs)) {
       throw refused('INVALID_ARGUMENT', `timeoutMs must be more than 0 and at most ${maxTimeoutMs}`);
     }
     const deadlineMs = Math.min(nowMs + timeoutMs, context?.deadlineMs ?? Infinity);

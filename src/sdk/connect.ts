@@ -1,6 +1,7 @@
 // Puts the parts of the SDK together: `connect` and `serve`, each with an agent or without one. The only place
 // where client, server, ladder, endpoints and dispatcher meet.
-import { errorText } from '../base/errors.js';
+import { MeshError, errorText } from '../base/errors.js';
+import { checkOptions } from './check-options.js';
 import { Client } from './client.js';
 import type { CallDefaults } from './client.js';
 import { DirectEndpoints } from './direct-endpoints.js';
@@ -9,7 +10,7 @@ import { Dispatcher } from './dispatch.js';
 import type { Link, LinkEvents } from './link.js';
 import { Publication } from './publication.js';
 import { Server } from './server.js';
-import { flag, parseHostPort, positive, resolveEndpoints, resolveSettings } from './settings.js';
+import { parseHostPort, positive, resolveEndpoints, resolveSettings } from './settings.js';
 import type { Settings } from './settings.js';
 import { TransportLadder } from './transport-ladder.js';
 import type { LadderEvents } from './transport-ladder.js';
@@ -30,7 +31,7 @@ const publishTimeoutMs = 5_000;
  * await client.close();
  */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
-  const settings = resolveSettings(options);
+  const settings = settingsOf('connect', options);
   const defaults = callDefaults(options);
   // Without a service every request is refused, but it must be answered.
   const dispatcher = new Dispatcher({
@@ -44,7 +45,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
       ...inbound,
       onTransport: () => undefined,
     });
-    return new Client(source, settings.app, defaults, settings.maxPendingCalls);
+    return new Client(source, settings, defaults);
   }
   const { client, ladder } = throughAgent(settings, defaults, {
     ...inbound,
@@ -69,7 +70,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
  * process.once('SIGTERM', () => void server.close());
  */
 export async function serve(options: ServeOptions): Promise<Server> {
-  const settings = resolveSettings(options);
+  const settings = settingsOf('serve', options);
   const defaults = callDefaults(options);
   const dispatcher = new Dispatcher({
     maxConcurrentRequests: positive(options.maxConcurrentRequests, 10_000, 'maxConcurrentRequests'),
@@ -103,8 +104,8 @@ async function serveThroughAgent(
     },
   });
   const currentLink = (): Link | undefined => {
-    const link = ladder.pick();
-    return typeof link === 'string' ? undefined : link;
+    const link = ladder.pick(options.service);
+    return link instanceof MeshError ? undefined : link;
   };
   await ladder.start(options.lazy ?? false);
   return new Server({ settings, client, dispatcher, publication, currentLink });
@@ -121,14 +122,21 @@ async function serveDirectly(
   await listener.listen(parseHostPort(options.listen ?? '127.0.0.1:0'));
   const endpoints = resolveEndpoints(options.endpoints);
   const source = new DirectEndpoints(settings, endpoints, { ...inbound, onTransport: () => undefined });
-  const client = new Client(source, settings.app, defaults, settings.maxPendingCalls);
+  const client = new Client(source, settings, defaults);
   return new Server({ settings, client, dispatcher, listener });
+}
+
+function settingsOf(of: 'connect' | 'serve', options: ConnectOptions | ServeOptions): Settings {
+  const unknown = checkOptions(of, options);
+  const settings = resolveSettings(options);
+  for (const line of unknown) if (settings.isNews(line)) settings.log('warn', line, {});
+  return settings;
 }
 
 function callDefaults({ timeoutMs, waitForReady }: ConnectOptions | ServeOptions): CallDefaults {
   return {
     timeoutMs: positive(timeoutMs, defaultTimeoutMs, 'timeoutMs'),
-    waitForReady: flag(waitForReady, false, 'waitForReady'),
+    waitForReady: waitForReady ?? false,
   };
 }
 
@@ -141,7 +149,7 @@ function throughAgent(
     ...events,
     onTransport: (transport: TransportName) => client.transportChanged(transport),
   });
-  const client = new Client(ladder, settings.app, defaults, settings.maxPendingCalls);
+  const client = new Client(ladder, settings, defaults);
   return { client, ladder };
 }
 

@@ -1,12 +1,14 @@
 // Links straight to other apps, for mesh-off mode: round robin over the addresses of a service, one TCP link per
 // address, opened when it is first needed. An address that failed rests for a jittered while; a peer that asks for
 // no more requests is left at once, and its link closes when its calls are done.
+import type { MeshError } from '../base/errors.js';
 import { backoffMs } from '../policy/backoff.js';
 import { openTcpChannel } from './channel-socket.js';
 import { encodeHello } from './hello.js';
 import { Link, linkBounds } from './link.js';
 import type { LinkEvents } from './link.js';
 import type { LinkSource, LinkSourceEvents } from './link-source.js';
+import { clientClosed, refused } from './refusal.js';
 import type { HostPort, Settings } from './settings.js';
 
 interface Endpoint extends HostPort {
@@ -38,11 +40,15 @@ export class DirectEndpoints implements LinkSource {
     }
   }
 
-  pick(service: string): Link | string {
-    if (this.#closed) return 'closed by this application';
+  pick(service: string): Link | MeshError {
+    if (this.#closed) return clientClosed();
     const entry = this.#byService.get(service);
     if (entry === undefined || entry.endpoints.length === 0)
-      return `no endpoints are given for service ${service}`;
+      return refused(
+        'UNAVAILABLE',
+        `no endpoints are given for service ${service}: name them in the option endpoints or RINGSIDE_ENDPOINTS`,
+        false,
+      );
     const { endpoints } = entry;
     const now = performance.now();
     let probe: Link | undefined;
@@ -55,7 +61,10 @@ export class DirectEndpoints implements LinkSource {
       probe ??= link;
     }
     if (probe !== undefined) return probe;
-    return `no endpoint of service ${service} can be reached: ${endpoints[entry.next]!.lastReason}`;
+    return refused(
+      'UNAVAILABLE',
+      `no endpoint of service ${service} can be reached: ${endpoints[entry.next]!.lastReason}`,
+    );
   }
 
   async close(): Promise<void> {

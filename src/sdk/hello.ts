@@ -3,7 +3,7 @@
 import { sameSecret } from '../base/secret.js';
 import { basename } from 'node:path';
 import { buildInfo } from '../base/build-info.js';
-import { errorText } from '../base/errors.js';
+import { MeshError, errorText } from '../base/errors.js';
 import { Status, statusName } from '../base/status.js';
 import { Flag, FrameType, encodeFrame } from '../protocol/frame.js';
 import type { Frame } from '../protocol/frame.js';
@@ -46,7 +46,8 @@ export function readWelcome(frame: Frame): Welcome {
     throw new Error(`protocol error: ${errorText(error)}`, { cause: error });
   }
   if (frame.status === Status.OK) return { value: frame.value, statusMessage };
-  throw new Error(`refused by the agent: ${statusMessage || statusName(frame.status)}`);
+  const text = `refused by the agent: ${statusMessage || statusName(frame.status)}`;
+  throw new MeshError(frame.status, text, { mayHaveRun: false });
 }
 
 /** A direct-mode server's answer: accepted, unless it asks for a token that the hello does not bear. */

@@ -1,5 +1,6 @@
 // Where calls find their link. Two kinds exist: the ladder to an agent, and the direct endpoints of mesh-off mode.
 // Client and server use either through this interface.
+import type { MeshError } from '../base/errors.js';
 import type { Link } from './link.js';
 import type { TransportName } from './types.js';
 
@@ -10,8 +11,8 @@ export interface LinkSourceEvents {
 
 export interface LinkSource {
   readonly transport: TransportName;
-  /** The link for a call to `service` now, or in words why there is none. */
-  pick(service: string): Link | string;
+  /** The link for a call to `service` now, or why there is none: what the caller is told. */
+  pick(service: string): Link | MeshError;
   /** Takes no new calls, lets those in flight finish within the drain timeout, closes all links. */
   close(): Promise<void>;
 }

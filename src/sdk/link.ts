@@ -274,6 +274,8 @@ export class Link {
     try {
       welcome = readWelcome(frame);
     } catch (error) {
+      // With its status, which the reason of an end does not bear.
+      this.#settleOpened.reject(error as Error);
       return this.close(errorText(error));
     }
     this.#open(welcome);

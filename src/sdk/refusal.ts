@@ -16,3 +16,8 @@ export function refused(status: RefusalStatus, text: string, retryable?: boolean
 export function asRefusal(error: unknown): MeshError {
   return error instanceof MeshError ? error : refused('INVALID_ARGUMENT', errorText(error));
 }
+
+/** For good: no other attempt of this client can help. */
+export function clientClosed(): MeshError {
+  return refused('UNAVAILABLE', 'the client is closed', false);
+}

@@ -133,13 +133,6 @@ export function positive(value: number | undefined, fallback: number, name: stri
   return number;
 }
 
-/** An option that is true or false. */
-export function flag(value: boolean | undefined, fallback: boolean, name: string): boolean {
-  const chosen = value ?? fallback;
-  if (typeof chosen !== 'boolean') throw invalid(`${name} must be true or false`);
-  return chosen;
-}
-
 /** A whole number option between two bounds. */
 function whole(
   value: number | undefined,

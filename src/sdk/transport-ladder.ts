@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { errorText, MeshError } from '../base/errors.js';
+import type { StatusName } from '../base/status.js';
 import { backoffMs } from '../policy/backoff.js';
 import { AgentUsers } from './agent-users.js';
 import type { ChannelKind, OpenChannel } from './channel.js';
@@ -16,6 +17,7 @@ import { encodeHello } from './hello.js';
 import { Link, linkBounds } from './link.js';
 import type { LinkEvents } from './link.js';
 import type { LinkSource, LinkSourceEvents } from './link-source.js';
+import { clientClosed } from './refusal.js';
 import type { Settings } from './settings.js';
 import type { TransportName } from './types.js';
 
@@ -35,6 +37,18 @@ export interface LadderEvents
 /** Other agents that are tried in one climb. */
 const maxFallbackAttempts = 3;
 
+/** With these an agent says what it will say again, however often it is asked. */
+const forGood = new Set<StatusName>([
+  'INVALID_ARGUMENT',
+  'PERMISSION_DENIED',
+  'UNAUTHENTICATED',
+  'UNIMPLEMENTED',
+  'FAILED_PRECONDITION',
+  'ALREADY_EXISTS',
+]);
+const nobodyListens = /\b(ENOENT|ECONNREFUSED)\b/;
+const whereNobodyListens = 'start the agent, or say where it listens with the option agent or RINGSIDE_AGENT';
+
 export class TransportLadder implements LinkSource {
   transport: TransportName = 'none';
   #link: Link | undefined;
@@ -45,6 +59,8 @@ export class TransportLadder implements LinkSource {
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #lastReasons = '';
+  /** The agent's own no in the last climb, to this application or its service. */
+  #refusal: MeshError | undefined;
   /** Whether a climb in vain is told in the log: not the first one, where it is what start() rejects with. */
   #tellsRefusals = false;
   /** That there is no link was told, and that there is one again was not. */
@@ -74,17 +90,27 @@ export class TransportLadder implements LinkSource {
     }
     this.#closed = true;
     clearTimeout(this.#timer);
-    throw new MeshError('UNAVAILABLE', `${this.events.unreachable}: ${this.#lastReasons}`, {
-      mayHaveRun: false,
-    });
+    throw this.#unreachable(this.events.unreachable);
   }
 
-  pick(): Link | string {
+  pick(service: string): Link | MeshError {
     const link = this.#link;
     if (link !== undefined && link.usable) return link;
     return this.#closed
-      ? 'closed by this application'
-      : `no agent can be reached: ${this.#lastReasons || 'connecting'}`;
+      ? clientClosed()
+      : this.#unreachable('no agent can be reached', `service ${service} was not called`);
+  }
+
+  /** What was tried, and what to do about it. An agent that is there and says no says it again. */
+  #unreachable(prefix: string, consequence?: string): MeshError {
+    const reasons = this.#lastReasons || 'connecting';
+    const advice = nobodyListens.test(reasons) ? whereNobodyListens : undefined;
+    const parts = [prefix, reasons, consequence, advice].filter((part) => part !== undefined);
+    const refusal = this.#refusal;
+    return new MeshError(refusal?.status ?? 'UNAVAILABLE', parts.join(': '), {
+      mayHaveRun: false,
+      ...(refusal === undefined ? {} : { retryable: false, cause: refusal }),
+    });
   }
 
   async close(): Promise<void> {
@@ -108,6 +134,7 @@ export class TransportLadder implements LinkSource {
   async #climbOnce(why: string): Promise<void> {
     clearTimeout(this.#timer);
     const reasons: string[] = why === '' ? [] : [why];
+    let refusal: MeshError | undefined;
     for (let rung = 0; rung < this.#ceiling(); rung += 1) {
       const kind = this.settings.rungs[rung]!;
       try {
@@ -118,9 +145,11 @@ export class TransportLadder implements LinkSource {
         break;
       } catch (error) {
         reasons.push(`${kind}: ${errorText(error)}`);
+        if (error instanceof MeshError && forGood.has(error.status)) refusal = error;
       }
     }
     this.#lastReasons = reasons.join('; ');
+    this.#refusal = refusal;
     if (this.#link === undefined) this.#tellRefusal();
     this.#probeLater();
   }

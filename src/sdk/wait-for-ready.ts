@@ -5,7 +5,7 @@ import { MeshError, errorText } from '../base/errors.js';
 import { backoffMs } from '../policy/backoff.js';
 import type { Link } from './link.js';
 import type { LinkSource } from './link-source.js';
-import { asRefusal, refused } from './refusal.js';
+import { asRefusal, clientClosed, refused } from './refusal.js';
 
 /** A call that was refused comes back soon; the agent lets it wait by itself unless it is of an older build. */
 const pauses = { baseMs: 50, maxMs: 1_000 };
@@ -41,8 +41,8 @@ export class WaitForReady {
       let why: string;
       try {
         const link = this.source.pick(service);
-        if (typeof link !== 'string') return await attempt(link, performance.now());
-        why = link;
+        if (link instanceof MeshError) throw link;
+        return await attempt(link, performance.now());
       } catch (error) {
         if (!isNotReady(error)) throw asRefusal(error);
         why = error.message;
@@ -81,7 +81,7 @@ export class WaitForReady {
       this.#take(service, -1);
     }
     if (signal?.aborted) throw refused('CANCELLED', `cancelled: ${errorText(signal.reason)}`);
-    if (this.#closed) throw refused('UNAVAILABLE', 'the client is closed');
+    if (this.#closed) throw clientClosed();
     // A timer may fire within the millisecond before.
     if (performance.now() < deadlineMs - 1) return;
     throw refused('DEADLINE_EXCEEDED', `the deadline passed while the call waited for ${service}: ${why}`);

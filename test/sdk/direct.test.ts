@@ -65,7 +65,7 @@ describe('calls', () => {
     for (const service of ['s', 'nowhere']) {
       await expect(caller.call(service, 'm', '')).rejects.toMatchObject({
         status: 'UNAVAILABLE',
-        message: `no endpoints are given for service ${service}`,
+        message: `no endpoints are given for service ${service}: name them in the option endpoints or RINGSIDE_ENDPOINTS`,
         mayHaveRun: false,
       });
     }
