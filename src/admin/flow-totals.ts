@@ -1,7 +1,8 @@
 /**
  * Turns the counters of flows, which begin again when a flow is evicted and installed anew, into totals per direction
  * and service that only grow, as Prometheus wants them. Fed by metrics.ts at each scrape; what an evicted flow counted
- * after the last scrape is lost to the totals. Bounded: services beyond a limit share one name.
+ * after the last scrape is lost to the totals. Bounded: services beyond a limit share one name, and so do those that nobody was ever seen to
+ * serve, whose names callers may have invented.
  */
 import { valueOfBucket } from '../observe/sketch.js';
 import type { Direction, FlowView } from '../observe/agent-view.js';
@@ -14,6 +15,9 @@ export const BOUNDS_US = [
 
 /** Service name that stands for all beyond the limit. */
 export const OTHER_SERVICES = '(other)';
+
+/** Service name that stands for all that nobody was ever seen to serve. */
+export const UNKNOWN_SERVICES = '(unknown)';
 
 /** What was counted for one direction and service since the agent started. */
 export interface ServiceTotals {
@@ -39,8 +43,11 @@ export class FlowTotals {
   /** @param maxServices directions and services told apart, at most */
   constructor(private readonly maxServices = 1_024) {}
 
-  /** Adds what the flows counted since the last call. */
-  add(flows: readonly FlowView[]): void {
+  /**
+   * Adds what the flows counted since the last call.
+   * @param served services with endpoints now, each as `direction service`; those that have answered need not be named
+   */
+  add(flows: readonly FlowView[], served: ReadonlySet<string>): void {
     const seen = new Map<string, Counted>();
     for (const flow of flows) {
       const { direction, service, method, group, cluster } = flow;
@@ -48,7 +55,7 @@ export class FlowTotals {
       const counted = countedOf(flow);
       const before = this.#last.get(key);
       this.#grow(
-        this.#totalsOf(direction, service),
+        this.#totalsOf(direction, this.#nameOf(flow, served)),
         counted,
         before && before.requests <= counted.requests ? before : ZERO,
       );
@@ -60,6 +67,13 @@ export class FlowTotals {
   /** The totals of all services seen so far. */
   all(): readonly ServiceTotals[] {
     return [...this.#totals.values()];
+  }
+
+  /** A service keeps its own name once it has one. */
+  #nameOf({ direction, service, byStatus }: FlowView, served: ReadonlySet<string>): string {
+    const key = `${direction} ${service}`;
+    const known = this.#totals.has(key) || served.has(key) || (byStatus[0] ?? 0) > 0;
+    return known ? service : UNKNOWN_SERVICES;
   }
 
   #totalsOf(direction: Direction, service: string): ServiceTotals {

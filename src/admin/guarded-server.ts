@@ -6,11 +6,16 @@ import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { errorText } from '../base/errors.js';
 import { shownJson } from '../base/shown.js';
+import { shareConnections } from './connection-shares.js';
 import { isAllowedHost } from './host-guard.js';
 import { sendProblem } from './problem.js';
 
 /** Connections at a time. */
 const MAX_CONNECTIONS = 64;
+/** How long the first line and the headers of a request may take; Node looks as often. */
+const HEADERS_MS = 2_000;
+/** How long a whole request may take. */
+const REQUEST_MS = 10_000;
 
 export interface GuardedServerOptions {
   /** Bytes that a request's body may have. */
@@ -28,12 +33,12 @@ export function guardedServer(options: GuardedServerOptions): FastifyInstance {
   const { bodyLimit, listing, onError, admit } = options;
   const app = fastify({
     bodyLimit,
-    requestTimeout: 10_000,
+    requestTimeout: REQUEST_MS,
     keepAliveTimeout: 5_000,
     forceCloseConnections: true,
-    http: { maxHeaderSize: 8_192 },
+    http: { maxHeaderSize: 8_192, headersTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS / 2 },
   });
-  app.server.maxConnections = MAX_CONNECTIONS;
+  shareConnections(app.server, MAX_CONNECTIONS);
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
     if (!isAllowedHost(request.headers.host)) {

@@ -91,7 +91,7 @@ export class AgentMetrics {
       if (turn > this.#shown) {
         this.#shown = turn;
         this.#look = { identity, ready, links, clusters, limits, counters, registry, programs, handoff };
-        this.#totals.add(flows);
+        this.#totals.add(flows, servedOf(clusters));
         this.#defineEngine();
       }
       return this.#registry.metrics();
@@ -306,6 +306,12 @@ export class AgentMetrics {
       },
     });
   }
+}
+
+/** The services that have endpoints, as FlowTotals wants them. */
+function servedOf(clusters: readonly ClusterView[]): Set<string> {
+  const served = clusters.filter(({ endpoints }) => endpoints.length > 0);
+  return new Set(served.map(({ direction, service }) => `${direction} ${service}`));
 }
 
 type Put = (labels: Record<string, string>, value: number) => void;

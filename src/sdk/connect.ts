@@ -36,6 +36,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   // Without a service every request is refused, but it must be answered.
   const dispatcher = new Dispatcher({
     maxConcurrentRequests: 1,
+    callersByLink: false,
     defaultTimeoutMs: defaults.timeoutMs,
     log: settings.log,
   });
@@ -74,6 +75,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const defaults = callDefaults(options);
   const dispatcher = new Dispatcher({
     maxConcurrentRequests: positive(options.maxConcurrentRequests, 10_000, 'maxConcurrentRequests'),
+    callersByLink: !settings.mesh,
     defaultTimeoutMs: positive(options.defaultTimeoutMs, 60_000, 'defaultTimeoutMs'),
     log: settings.log,
   });

@@ -11,6 +11,7 @@ import { decodeHeader, encodeHeader } from '../protocol/header.js';
 import type { Header } from '../protocol/header.js';
 import { hasMore } from '../protocol/stream-frame.js';
 import { runInCall } from './call-context.js';
+import { CallerShares } from './caller-shares.js';
 import { DeadlineQueue } from './deadlines.js';
 import { InboundCall } from './inbound-call.js';
 import type { Link } from './link.js';
@@ -18,6 +19,8 @@ import type { Handler, HandlerResult, Log } from './types.js';
 
 export interface DispatcherOptions {
   maxConcurrentRequests: number;
+  /** Whether each link is a caller of its own, as in direct mode; else callers are told apart by the name of their application. */
+  callersByLink: boolean;
   defaultTimeoutMs: number;
   log: Log;
 }
@@ -32,9 +35,12 @@ export class Dispatcher {
   readonly #services = new Map<string, Methods>();
   readonly #deadlines = new DeadlineQueue<InboundCall>((call) => this.#expire(call));
   readonly #idleWaiters: (() => void)[] = [];
+  readonly #shares: CallerShares;
   #running = 0;
 
-  constructor(readonly options: DispatcherOptions) {}
+  constructor(readonly options: DispatcherOptions) {
+    this.#shares = new CallerShares(options.maxConcurrentRequests, options.callersByLink);
+  }
 
   /** Requests that run now or are still arriving. */
   get running(): number {
@@ -106,6 +112,10 @@ export class Dispatcher {
     }
     const timeoutMs = frame.timeoutMs > 0 ? frame.timeoutMs : this.options.defaultTimeoutMs;
     const call = new InboundCall(link, frame, header, performance.now() + timeoutMs);
+    if (!this.#shares.admit(call, this.#running)) {
+      const text = `this caller's requests run as often at once as its share of ${bound} allows (maxConcurrentRequests)`;
+      return notRun('RESOURCE_EXHAUSTED', text);
+    }
     link.inbound.add(call);
     this.#running += 1;
     this.#deadlines.add(call);
@@ -116,14 +126,16 @@ export class Dispatcher {
 
   /** Puts the body together before the handler starts; answers why not. */
   #receive(call: InboundCall, frame: Frame, handler: Handler): MeshError | undefined {
-    const begun = call.link.incoming.begin(frame, false, {
-      onBody: (body) => {
+    const sink = {
+      onBody: (body: Buffer) => {
         call.body = body;
         call.receiving = undefined;
         this.#run(call, handler);
       },
-      onBroken: (error) => this.#fail(call, error),
-    });
+      onBroken: (error: MeshError) => this.#fail(call, error),
+    };
+    const sender = this.options.callersByLink ? undefined : call.sourceApp;
+    const begun = call.link.incoming.begin(frame, false, sink, sender);
     if (begun instanceof MeshError) {
       this.#free(call);
       this.#freed(call);
@@ -208,6 +220,7 @@ export class Dispatcher {
     call.ended = true;
     this.#deadlines.remove(call);
     call.link.inbound.remove(call);
+    this.#shares.end(call);
     if (call.receiving !== undefined) call.link.incoming.drop(call.receiving);
     this.#running -= 1;
   }

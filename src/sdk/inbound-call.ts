@@ -24,6 +24,8 @@ export class InboundCall implements MeshRequest, Expiring {
   body: Buffer;
   /** The body, while it arrives in pieces: the handler starts when it is whole. */
   receiving: IncomingBody | undefined = undefined;
+  /** Whose share it takes, where callers are counted. */
+  countedFor: unknown = undefined;
   #controller: AbortController | undefined = undefined;
   #abortReason: MeshError | undefined = undefined;
 

@@ -6,6 +6,7 @@ import { Buffer } from 'node:buffer';
 import { MeshError } from '../base/errors.js';
 import type { StatusName } from '../base/status.js';
 import type { Frame } from '../protocol/frame.js';
+import { mayTake } from '../policy/fair-share.js';
 import { maxFrameBodyBytes, streamWindowBytes } from '../protocol/limits.js';
 import { checkChunk, hasMore, isReply, streamKey } from '../protocol/stream-frame.js';
 import type { StreamId } from '../protocol/stream-frame.js';
@@ -18,6 +19,11 @@ const creditStepBytes = streamWindowBytes / 2;
 /** Of a body of which this much has arrived, so much may be set aside at once: what is not written to is only address space, while growing copies. */
 const earnestBytes = 2 * maxFrameBodyBytes;
 const wholeBufferBytes = 4 * 1024 * 1024;
+
+/** Bodies that several may send over one link together where each may send `maxStreams`: they share it, and one of them alone gets as many. */
+function maxStreamsTogether(maxStreams: number): number {
+  return maxStreams < 8 ? maxStreams : Math.ceil((maxStreams * 5) / 4);
+}
 
 /** Who waits for a body. Exactly one of the two is called, once, unless the body is dropped. */
 export interface BodySink {
@@ -40,6 +46,7 @@ export class IncomingBody implements StreamId {
     readonly idHi: number,
     readonly totalBytes: number,
     readonly sink: BodySink,
+    readonly sender: string | undefined = undefined,
   ) {
     this.#bytes = Buffer.alloc(0);
   }
@@ -92,12 +99,13 @@ export class IncomingBodies {
    * Begins a body with its first piece, a request or response with MORE. The caller has made sure that no body with this
    * id is on its way.
    *
+   * @param sender whose share of the bounds it takes, where several send over this link
    * @returns the body, or why it is refused
    */
-  begin(frame: Frame, reply: boolean, sink: BodySink): IncomingBody | MeshError {
-    const refusal = this.#refusal(frame, reply);
+  begin(frame: Frame, reply: boolean, sink: BodySink, sender?: string): IncomingBody | MeshError {
+    const refusal = this.#refusal(frame, reply, sender);
     if (refusal !== undefined) return refusal;
-    const body = new IncomingBody(reply, frame.idLo, frame.idHi, frame.value, sink);
+    const body = new IncomingBody(reply, frame.idLo, frame.idHi, frame.value, sink, sender);
     this.#tableOf(reply).set(streamKey(frame.idLo, frame.idHi), body);
     this.#claimedBytes += body.totalBytes;
     this.#take(body, frame);
@@ -141,7 +149,7 @@ export class IncomingBodies {
     this.#claimedBytes = 0;
   }
 
-  #refusal(frame: Frame, reply: boolean): MeshError | undefined {
+  #refusal(frame: Frame, reply: boolean, sender: string | undefined): MeshError | undefined {
     const { maxBodyBytes, maxStreams, maxStreamBytes } = this.limits;
     const claimed = frame.value;
     const refuse = (status: StatusName, text: string, retryable: boolean): MeshError =>
@@ -158,14 +166,34 @@ export class IncomingBodies {
         false,
       );
     }
-    if (this.count >= maxStreams) {
-      return refuse('RESOURCE_EXHAUSTED', `${maxStreams} bodies arrive on this link (maxStreams)`, true);
+    const together = sender === undefined ? maxStreams : maxStreamsTogether(maxStreams);
+    if (this.count >= together) {
+      return refuse('RESOURCE_EXHAUSTED', `${together} bodies arrive on this link (maxStreams)`, true);
     }
     if (this.#claimedBytes + claimed > maxStreamBytes) {
       const text = `bodies of ${this.#claimedBytes} bytes arrive on this link, ${claimed} more are over ${maxStreamBytes}`;
       return refuse('RESOURCE_EXHAUSTED', `${text} (maxStreamBytes)`, true);
     }
+    if (sender === undefined) return undefined;
+    const own = this.#ownOf(sender);
+    if (!mayTake(own.bodies, 1, together - this.count, together)) {
+      return refuse('RESOURCE_EXHAUSTED', `${own.bodies} bodies of this caller arrive (maxStreams)`, true);
+    }
+    if (!mayTake(own.bytes, claimed, maxStreamBytes - this.#claimedBytes, maxStreamBytes)) {
+      const text = `bodies of ${own.bytes} bytes of this caller arrive, ${claimed} more are over its share of ${maxStreamBytes}`;
+      return refuse('RESOURCE_EXHAUSTED', `${text} (maxStreamBytes)`, true);
+    }
     return undefined;
+  }
+
+  #ownOf(sender: string): { bodies: number; bytes: number } {
+    const own = { bodies: 0, bytes: 0 };
+    for (const body of this.#requests.values()) {
+      if (body.sender !== sender) continue;
+      own.bodies += 1;
+      own.bytes += body.totalBytes;
+    }
+    return own;
   }
 
   #take(body: IncomingBody, frame: Frame): void {

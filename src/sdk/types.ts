@@ -98,12 +98,13 @@ export interface LinkLimits {
   maxBodyBytes?: number;
   /**
    * Bodies over 65,536 bytes that travel at once in each direction of one link: 1 to 65,536, default 64. Further ones
-   * wait for their turn until their deadline; those that the other side sends beyond it are refused.
+   * wait for their turn until their deadline; those that the other side sends beyond it are refused. A server takes as many from one
+   * calling application and a quarter more together, so that others find room, unless they are fewer than eight.
    */
   maxStreams?: number;
   /**
    * Bytes of such bodies on one link that are being put together, and of answers that are not sent yet, each: default
-   * 256 MiB, at least `maxBodyBytes`.
+   * 256 MiB, at least `maxBodyBytes`. One calling application gets four fifths of what a server puts together.
    */
   maxStreamBytes?: number;
 }
@@ -167,7 +168,10 @@ export interface ServeOptions extends MeshOptions {
   weight?: number;
   /** One handler per method, or one for every method. */
   methods: Record<string, Handler> | Handler;
-  /** Requests that may run at once; default 10,000. More are refused with RESOURCE_EXHAUSTED. */
+  /**
+   * Requests that may run at once; default 10,000. More are refused with RESOURCE_EXHAUSTED. One calling application (in direct mode: one
+   * connection) gets four fifths of them at most, unless they are fewer than eight, so that others find room.
+   */
   maxConcurrentRequests?: number;
   /** Deadline of requests that state none, in milliseconds; default 60,000. */
   defaultTimeoutMs?: number;

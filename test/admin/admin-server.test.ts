@@ -129,6 +129,33 @@ describe('a listening admin server', () => {
     await ended;
   });
 
+  it.each([
+    ['say nothing', ''],
+    ['send half a request', 'GET /live HT'],
+    ['send half a body', 'POST /live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nx'],
+    ['do not read their answers', 'GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(3)],
+  ])('answers beside more connections than it takes that %s', async (_what, bytes) => {
+    const server = await startAdminServer(fakeAgent(), { host: '127.0.0.1', port: 0 });
+    const hostile = Array.from({ length: 200 }, () => {
+      const socket = connect(server.port, '127.0.0.1').on('error', () => undefined);
+      socket.pause();
+      socket.write(bytes);
+      return socket;
+    });
+    await Promise.all(
+      hostile.map(
+        (socket) => new Promise((resolve) => socket.once('connect', resolve).once('close', resolve)),
+      ),
+    );
+    const probe = { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) };
+    for (let i = 0; i < 5; i += 1) {
+      const response = await fetch(`http://127.0.0.1:${server.port}/live`, probe);
+      expect(await response.json()).toMatchObject({ ok: true });
+    }
+    for (const socket of hostile) socket.destroy();
+    await server.close();
+  });
+
   it('says why it cannot listen', async () => {
     const first = await startAdminServer(fakeAgent(), { host: '127.0.0.1', port: 0 });
     await expect(startAdminServer(fakeAgent(), { host: '127.0.0.1', port: first.port })).rejects.toThrow(

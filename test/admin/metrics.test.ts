@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import type { FlowView } from '../../src/observe/agent-view.js';
-import { FlowTotals, OTHER_SERVICES } from '../../src/admin/flow-totals.js';
+import { FlowTotals, OTHER_SERVICES, UNKNOWN_SERVICES } from '../../src/admin/flow-totals.js';
 import { AgentMetrics } from '../../src/admin/metrics.js';
 import { fakeAgent, flowOf } from './fake-agent.js';
 
@@ -86,36 +86,65 @@ describe('the metrics', () => {
 });
 
 describe('totals', () => {
+  const nobody = new Set<string>();
   const requestsOf = (totals: FlowTotals) =>
     totals.all().map(({ service, byStatus }) => [service, byStatus[0]]);
 
   it('grow by what flows counted since, also when a flow begins again', () => {
     const totals = new FlowTotals();
-    totals.add([flowOf({ latenciesUs: [1, 2, 3] })]);
-    totals.add([flowOf({ latenciesUs: [1, 2, 3, 4] })]);
+    totals.add([flowOf({ latenciesUs: [1, 2, 3] })], nobody);
+    totals.add([flowOf({ latenciesUs: [1, 2, 3, 4] })], nobody);
     expect(requestsOf(totals)).toEqual([['orders', 4]]);
-    totals.add([]);
+    totals.add([], nobody);
     expect(requestsOf(totals)).toEqual([['orders', 4]]);
-    totals.add([flowOf({ latenciesUs: [1, 2] })]);
+    totals.add([flowOf({ latenciesUs: [1, 2] })], nobody);
     expect(requestsOf(totals)).toEqual([['orders', 6]]);
-    totals.add([flowOf({ latenciesUs: [1] })]);
+    totals.add([flowOf({ latenciesUs: [1] })], nobody);
     expect(requestsOf(totals)).toEqual([['orders', 7]]);
     expect(totals.all()[0]?.latencyCount).toBe(7);
   });
 
   it('add up the flows of one service, and keep directions apart', () => {
     const totals = new FlowTotals();
-    totals.add([flowOf(), flowOf({ method: 'put' }), flowOf({ direction: 'inbound' })]);
+    totals.add([flowOf(), flowOf({ method: 'put' }), flowOf({ direction: 'inbound' })], nobody);
     expect(totals.all().map(({ direction, byStatus }) => [direction, byStatus[0]])).toEqual([
       ['outbound', 6],
       ['inbound', 3],
     ]);
   });
 
+  it('put what callers invent under one name, until somebody serves it', () => {
+    const totals = new FlowTotals();
+    const failed = (service: string, unavailable: number) => {
+      const byStatus = Array.from({ length: 17 }, () => 0);
+      byStatus[14] = unavailable;
+      return flowOf({ service, latenciesUs: [], requests: unavailable, byStatus });
+    };
+    totals.add(
+      [...Array.from({ length: 900 }, (_, i) => failed(`invented-${i}`, 1)), failed('served', 1)],
+      new Set(['outbound served', 'inbound invented-0']),
+    );
+    const shown = () => totals.all().map(({ service, byStatus }) => [service, byStatus[14]]);
+    expect(shown()).toEqual([
+      [UNKNOWN_SERVICES, 900],
+      ['served', 1],
+    ]);
+    // One that lost its last instance keeps its name; one that got its first has its own from now on.
+    totals.add([failed('served', 3), failed('invented-7', 2)], new Set(['outbound invented-7']));
+    expect(shown()).toEqual([
+      [UNKNOWN_SERVICES, 900],
+      ['served', 3],
+      ['invented-7', 1],
+    ]);
+  });
+
   it('are bounded however many services there are', () => {
     const totals = new FlowTotals(3);
     for (let round = 0; round < 2; round++) {
-      totals.add(Array.from({ length: 100 }, (_, i) => flowOf({ service: `s${i}`, latenciesUs: [1] })));
+      totals.add(
+        Array.from({ length: 100 }, (_, i) => flowOf({ service: `s${i}`, latenciesUs: [1] })),
+        nobody,
+      );
     }
     expect(requestsOf(totals)).toEqual([
       ['s0', 1],

@@ -72,6 +72,37 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
     expect(list()).toEqual([]);
   });
 
+  it('names without instances leave no key, however often they are asked for, and are soon followed no more', async () => {
+    const registry = await registryOf({ sweepMs: 50, maxServices: 1_000 });
+    const names = Array.from({ length: 900 }, (_, i) => `invented-${i}`);
+    const answered = new Set<string>();
+    const ends = names.map((name) => registry.watch(name, undefined, () => answered.add(name)));
+    await until('every first list', () => answered.size === names.length);
+    const keys = async (): Promise<string[]> => (await redis.ask('keys', `${prefix}:*`)) as string[];
+    await registry.register(instanceOf({ id: 'a' }));
+    const swept = follow(registry);
+    await until('the sweeps to go on', () => swept()?.length === 1);
+    const left = await keys();
+    expect(left.filter((key) => key.includes('invented'))).toEqual([]);
+    expect(left.length).toBeGreaterThan(0);
+    for (const end of ends) end();
+    await until('them to be forgotten', () => registry.view().services === 1);
+  });
+
+  it('the keys of a service that nobody serves any more end, although somebody goes on asking', async () => {
+    const registry = await registryOf({ sweepMs: 50 });
+    const list = follow(registry);
+    const registration = await registry.register(instanceOf({ id: 'a' }));
+    await until('it to be seen', () => list()?.length === 1);
+    const { meta } = keysOf(prefix, 'orders');
+    await registration.deregister();
+    await until('it to be gone', () => list()?.length === 0);
+    await redis.ask('pexpire', meta, 1_000);
+    await until('its keys to end', async () => (await redis.ask('exists', meta)) === 0);
+    await registry.register(instanceOf({ id: 'b' }));
+    await until('a new one to be seen', () => ids(list())[0] === 'b');
+  });
+
   it('shows what is registered to others, with every field, until it is deregistered', async () => {
     const [near, far] = [await registryOf(), await registryOf()];
     const list = follow(far);

@@ -502,6 +502,32 @@ describe('bounds', () => {
     await caller.call('users', 'wait', '');
   });
 
+  test('requests at once are shared out: a caller whose requests are slow leaves room for others', async () => {
+    const open = deferred();
+    const serving = await server(
+      { wait: () => open.promise.then(() => ''), quick: () => 'served' },
+      { maxConcurrentRequests: 20 },
+    );
+    const [greedy, honest] = [await client({ app: 'greedy' }), await client({ app: 'honest' })];
+    const waiting = Array.from({ length: 40 }, () =>
+      greedy.call('users', 'wait', '').then(
+        () => undefined,
+        (error: unknown) => error as MeshError,
+      ),
+    );
+    expect((await honest.call('users', 'quick', '')).body.toString()).toBe('served');
+    expect(serving.runningRequests).toBeGreaterThan(12);
+    open.resolve();
+    const refused = (await Promise.all(waiting)).filter((error) => error !== undefined);
+    expect(refused.length).toBeGreaterThan(20);
+    for (const { status, message, mayHaveRun } of refused) {
+      expect([status, mayHaveRun]).toEqual(['RESOURCE_EXHAUSTED', false]);
+      expect(message).toContain('maxConcurrentRequests');
+    }
+    // What ended is counted no more.
+    await Promise.all(Array.from({ length: 15 }, () => greedy.call('users', 'wait', '')));
+  });
+
   test('pending calls', async () => {
     const held: (() => void)[] = [];
     agent.onRequest = (link, request) => void held.push(() => link.reply(request));

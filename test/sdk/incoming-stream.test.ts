@@ -159,3 +159,26 @@ test('a chunk may be overwritten as soon as it was taken', () => {
   rest.bytes.fill(0);
   expect(got!.toString()).toBe('abcd');
 });
+
+test('one caller that sends all it may leaves room for others on the same link', () => {
+  const bodies = new IncomingBodies(
+    { maxBodyBytes: 1000, maxStreams: 16, maxStreamBytes: 12_000 },
+    () => undefined,
+  );
+  let id = 0;
+  const begin = (bytes: number, sender: string): string => {
+    const begun = bodies.begin(first(++id, bytes, Buffer.alloc(1)), false, nobody, sender);
+    return begun instanceof MeshError ? begun.message.replace(/.*\(/, '(') : 'begun';
+  };
+  const untilRefused = (bytes: number, sender: string): [number, string] => {
+    for (let taken = 0; ; taken += 1) {
+      const said = begin(bytes, sender);
+      if (said !== 'begun') return [taken, said];
+    }
+  };
+  expect(untilRefused(10, 'greedy')).toEqual([16, '(maxStreams)']);
+  expect(begin(10, 'honest')).toBe('begun');
+  bodies.clear();
+  expect(untilRefused(1000, 'greedy')).toEqual([9, '(maxStreamBytes)']);
+  expect(begin(1000, 'honest')).toBe('begun');
+});

@@ -251,11 +251,45 @@ export const faultGroups: readonly FaultGroup[] = [
         counters: ['links_refused'],
         test: { file: overload, title: 'limits.links and limits.linksPerUid' },
       },
+      {
+        fault: "one application that takes all it can get of a server's `maxConcurrentRequests`",
+        caller:
+          'RESOURCE_EXHAUSTED naming the bound at four fifths of it, not run; calls of others find room',
+        log: [],
+        counters: [],
+        test: { file: 'test/sdk/calls-and-handlers.test.ts', title: 'requests at once are shared out' },
+      },
+      {
+        fault:
+          'one application that sends more large bodies to a server than its `maxStreams`, `maxStreamBytes`',
+        caller: 'RESOURCE_EXHAUSTED naming the bound, not run; bodies of others find room',
+        log: [],
+        counters: [],
+        test: { file: 'test/sdk/incoming-stream.test.ts', title: 'one caller that sends all it may' },
+      },
     ],
   },
   {
     title: 'Hostile peers',
     faults: [
+      {
+        fault: 'names of services that callers invent',
+        caller:
+          'UNAVAILABLE, not run; no key stays in Redis, no series of metrics, and soon nobody follows them',
+        log: [],
+        counters: [],
+        test: { file: 'test/registry/redis-registry.test.ts', title: 'names without instances leave no key' },
+      },
+      {
+        fault: 'connections to the admin server that say nothing, half a request, or read nothing',
+        caller: 'nothing: they make room for new ones, and `/live` is answered',
+        log: [],
+        counters: [],
+        test: {
+          file: 'test/admin/admin-server.test.ts',
+          title: 'answers beside more connections than it takes',
+        },
+      },
       {
         fault: 'an app or another agent that breaks the protocol or scribbles over its rings',
         caller: 'of that link: UNAVAILABLE; others notice nothing',

@@ -52,6 +52,8 @@ export interface RedisRegistryOptions {
 
 /** A service that nobody watches any more is followed on for so long: lookups ask for the same ones again and again. */
 const LINGER_MS = 60_000;
+/** One that nobody serves: its name may have been invented. */
+const LINGER_EMPTY_MS = 5_000;
 
 interface Watched {
   readonly watches: Set<InstancesWatch>;
@@ -278,7 +280,8 @@ export class RedisRegistry implements Registry {
 
   #linger(service: string, watched: Watched): void {
     watched.cancelPlan();
-    watched.cancelPlan = this.#clock.after(LINGER_MS, () => this.#end(service, watched));
+    const lingerMs = (watched.serving ?? []).length > 0 ? LINGER_MS : LINGER_EMPTY_MS;
+    watched.cancelPlan = this.#clock.after(lingerMs, () => this.#end(service, watched));
   }
 
   #end(service: string, watched: Watched): void {

@@ -23,14 +23,21 @@ local function change(kind, text)
   local before = redis.call('HGET', meta, 'v') or '0'
   local after = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(before) + 1))
   redis.call('HSET', meta, 'v', after)
+  redis.call('PEXPIRE', meta, ${FORGET_MS})
   redis.call('PUBLISH', channel, before .. ' ' .. after .. ' ' .. kind .. ' ' .. text)
 end
 local function epochOf(id)
   local found = redis.call('HGET', instances, id)
   return found and tonumber(string.match(found, '^(%d+) ')) or nil, found
 end
--- Leases that ended. Where nobody could reach this Redis for a while, owners get time to renew first.
+-- Leases that ended. Where nobody could reach this Redis for a while, owners get time to renew first. A service without
+-- instances gets no key, nor do those that it had live on, however often somebody asks.
 local function contact()
+  if redis.call('EXISTS', instances) == 0 then
+    -- Writes nothing, but fails where a write would: what a replica does not have says nothing.
+    redis.call('SETRANGE', instances, 0, '')
+    return
+  end
   local last = tonumber(redis.call('HGET', meta, 't') or now)
   if now - last > ${CONTACT_GAP_MS} then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now + ${CONTACT_GAP_MS})) do
@@ -71,6 +78,8 @@ export const scripts = {
     redis.call('HSET', instances, id, value)
     redis.call('ZADD', leases, now + tonumber(ARGV[5]), id)
     redis.call('ZREM', left, id)
+    redis.call('HSET', meta, 't', string.format('%.0f', now))
+    for _, key in ipairs({instances, leases, meta}) do redis.call('PEXPIRE', key, ${FORGET_MS}) end
     if found ~= value then change('+', json) end
     return 1`,
 
@@ -118,6 +127,7 @@ export const scripts = {
     local term = tonumber(ARGV[2])
     if tonumber(redis.call('HGET', meta, 'w') or '0') > term then return -1 end
     redis.call('HSET', meta, 'w', ARGV[2])
+    redis.call('PEXPIRE', meta, ${FORGET_MS})
     for i = 4, #ARGV do
       if redis.call('ZSCORE', leases, ARGV[i]) then
         local added = redis.call('ZADD', offline, now + tonumber(ARGV[3]), ARGV[i])
@@ -131,6 +141,7 @@ export const scripts = {
     local term = tonumber(ARGV[2])
     if tonumber(redis.call('HGET', meta, 'w') or '0') > term then return -1 end
     redis.call('HSET', meta, 'w', ARGV[2])
+    redis.call('PEXPIRE', meta, ${FORGET_MS})
     for i = 4, #ARGV do
       if redis.call('ZREM', offline, ARGV[i]) == 1 then change('u', ARGV[i]) end
     end
