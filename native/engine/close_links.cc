@@ -111,10 +111,10 @@ void Engine::destroy_link(Link* link) {
   LinkSlot& slot = links_[link->handle.slot];
   const Handle handle = link->handle;
   if (link->reported_up) {
-    down_unreported_.push_back({handle, link->reason});  // the slot is free again once this was told
+    down_unreported_.push_back({handle, side_of(*link), link->reason});  // the slot is free again once this was told
   } else {
     std::erase(up_unreported_, handle);  // else links that come and go unheard would pile up in it
-    free_links_.push_back(handle.slot);
+    free_slot(handle.slot, side_of(*link));
   }
   slot.link.reset();
   slot.generation++;

@@ -3,12 +3,14 @@
 // (worker.h), so nothing here locks. The request's walk is spread over files in its order:
 //   engine.cc         the loop: wait, read, flush, close, time
 //   open_links.cc     accept, hello, the switch to shared memory
+//   share_links.cc    who finds room in the table of links
 //   connect_upstreams.cc   links to other agents and old servers: connect, welcome, failures
 //   close_links.cc    keep-alive, violations, what a link leaves behind, peers that were refused
 //   legacy.cc         links of the legacy protocol: from the first bytes on, and the pool towards an old server
 //   walk_request.cc   request -> flow -> endpoint -> forward, or park and ask
 //   walk_wait.cc      requests that wait at their cluster for an instance
 //   walk_stream.cc    bodies in pieces: chunks and credit, both ways
+//   share_pending.cc  who may have how many requests under way
 //   share_outbound.cc  who may add how much to what waits for a link
 //   walk_reply.cc     reply, cancel, expiry, a link's death -> status
 //   decide.cc         snapshots, flows and verdicts from TypeScript
@@ -22,6 +24,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -38,6 +41,7 @@
 #include "native/engine/flow_table.h"
 #include "native/engine/handoff.h"
 #include "native/engine/handoff_state.h"
+#include "native/engine/link_shares.h"
 #include "native/engine/options.h"
 #include "native/engine/parked.h"
 #include "native/engine/pending.h"
@@ -70,6 +74,7 @@ struct EngineCounters {
   uint64_t batch_begun = 0, batch_ended = 0;
   uint64_t busy_polls = 0, busy_poll_hits = 0;
   uint64_t waited = 0, refused_waiting_full = 0;
+  uint64_t links_crowded_out = 0;
 };
 
 /// How often a request that provably never left goes to another endpoint by itself.
@@ -192,8 +197,6 @@ class Engine final : public FrameSink, public InstanceHooks {
   // open_links.cc, connect_upstreams.cc, close_links.cc
   void accept_all(uint32_t listener_slot);
   Link* add_link(std::unique_ptr<Link> link);
-  void count_in(const Link& link);
-  void count_out(const Link& link);
   Link* find_link(Handle handle);
   bool on_hello(Link* link, Frame& frame);
   bool on_welcome(Link* link, Frame& frame);
@@ -215,11 +218,23 @@ class Engine final : public FrameSink, public InstanceHooks {
   void hear_out(uint32_t parting);
   void end_parting(Parting* parting);
 
+  // share_links.cc
+  static LinkSide side_of(const Link& link);
+  bool has_slot() const;
+  void count_in(const Link& link);
+  void count_out(const Link& link);
+  void free_slot(uint32_t slot, LinkSide side);
+  void note_silent(const Link& link);
+  template <typename Competes>
+  bool end_silent(LinkSide side, Competes competes);
+  std::string make_room(LinkKind kind, LinkRole role, uint32_t uid, const std::string& peer);
+
   // legacy.cc
   void switch_to_legacy(Link* link);
   std::unique_ptr<LegacyLink> legacy_caller(LinkKind kind, LinkRole role, std::unique_ptr<Channel> channel);
   std::unique_ptr<Link> restored_legacy_link(MovedLink& moved, UniqueFd socket);
-  Link* legacy_link_of(const Upstream& upstream);
+  Link* legacy_link_of(const Upstream& upstream, const Link* from, const Frame& request);
+  Sender sender_under_way(const Link& legacy) const;
   std::string legacy_info() const;
   LegacyLink::Bounds legacy_bounds() {
     return {&legacy_account_, options_.max_outbound_bytes, options_.max_legacy_message_bytes};
@@ -232,7 +247,7 @@ class Engine final : public FrameSink, public InstanceHooks {
                uint8_t attempt, const RequestName& name);
   uint32_t pick_instance(Cluster& cluster);
   bool usable(uint32_t instance);
-  Link* link_of(uint32_t instance);
+  Link* link_of(uint32_t instance, Handle downstream, const Frame& request);
   /// Bytes of events that TypeScript has not read yet, and how many there may be before upcalls are refused.
   uint64_t unread_bytes() const { return mailbox_->waiting() + events_.size(); }
   uint64_t max_unread_bytes() const { return kMaxOtherUnreadBytes + options_.max_parked_bytes; }
@@ -279,6 +294,9 @@ class Engine final : public FrameSink, public InstanceHooks {
   void wait_chunk(Link* link, uint32_t waiting, const Frame& frame);
   void park_chunk(Link* link, uint32_t parked, const Frame& frame);
   bool on_credit(Link* link, const Frame& frame);
+
+  // share_pending.cc
+  bool may_await(const Link& from, const Link& to, const Frame& request, Sender* counted) const;
 
   // share_outbound.cc
   bool is_shared(const Link& to, uint64_t bytes) const;
@@ -362,6 +380,8 @@ class Engine final : public FrameSink, public InstanceHooks {
   std::vector<LinkSlot> links_;
   std::vector<uint32_t> free_links_;
   uint32_t live_links_ = 0;
+  LinkShares link_shares_;
+  std::array<std::deque<Handle>, kLinkSides> silent_;  // those that may have said nothing yet, in the order they came in
   std::unordered_map<uint32_t, uint32_t> links_of_uid_;
   std::unordered_map<std::string, uint32_t> links_of_address_;  // of peers, see count_in()
   std::vector<Listener> listeners_;
@@ -385,6 +405,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   std::vector<Handle> up_unreported_;
   struct Departure {
     Handle handle;
+    LinkSide side;
     std::string reason;
   };
   std::vector<Departure> down_unreported_;

@@ -16,4 +16,17 @@ inline bool may_take(uint64_t own, uint64_t more, uint64_t free, uint64_t capaci
   return more <= free && (capacity < kTooSmallToShare || own <= share * (free - more));
 }
 
+/// How much more one that holds `own` may take while `free` is left.
+inline uint64_t room_of(uint64_t own, uint64_t free, uint64_t capacity) {
+  if (capacity < kTooSmallToShare) return free;
+  const uint64_t most = kShareOfFree * free;
+  return most > own ? (most - own) / (kShareOfFree + 1) : 0;
+}
+
+/// Whether one of several behind a link may take one more: its share is of what the link may still take, so that however many of them take
+/// all they can get, the next one behind that link finds room.
+inline bool may_take_within(uint64_t own, uint64_t of_link, uint64_t free, uint64_t capacity) {
+  return may_take(own, 1, room_of(of_link, free, capacity), capacity);
+}
+
 }  // namespace ringside

@@ -179,6 +179,8 @@ void Engine::let_go() {
   links_.clear();
   free_links_.clear();
   live_links_ = 0;
+  link_shares_ = LinkShares(options_.max_links);
+  for (std::deque<Handle>& silent : silent_) silent.clear();
   links_of_uid_.clear();
   links_of_address_.clear();
   listeners_.clear();

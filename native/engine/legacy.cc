@@ -5,6 +5,7 @@
 
 #include "native/codec/json.h"
 #include "native/engine/engine.h"
+#include "native/engine/fair_share.h"
 #include "native/link/legacy_callee_link.h"
 #include "native/link/legacy_caller_link.h"
 #include "native/link/stream_link.h"
@@ -56,18 +57,41 @@ std::unique_ptr<Link> Engine::restored_legacy_link(MovedLink& moved, UniqueFd so
   return link;
 }
 
+/// Whose request a connection to an old server is busy with; of a one-way request nobody knows.
+Sender Engine::sender_under_way(const Link& legacy) const {
+  const uint32_t slot = pending_.find_reply(static_cast<const LegacyCalleeLink&>(legacy).id_under_way());
+  return slot == kNoPending ? Sender{UINT32_MAX, 0} : pending_.at(slot).sender;
+}
+
 /// An idle connection to an old server; else a new one, which null asks for, while there may be more; else the one with the fewest
-/// requests waiting.
-Link* Engine::legacy_link_of(const Upstream& upstream) {
+/// requests waiting. The connections are shared out like anything else (fair_share.h): whoever keeps as many busy as it may have waits behind
+/// its own requests, and others find a connection.
+Link* Engine::legacy_link_of(const Upstream& upstream, const Link* from, const Frame& request) {
+  const Sender sender = from == nullptr ? Sender{} : sender_of(*from, request);
   Link* best = nullptr;
+  Link* best_own = nullptr;
+  uint32_t busy = 0, of_link = 0, of_app = 0;
   for (const Handle handle : upstream.links) {
     Link* const link = find_link(handle);
     if (link == nullptr || link->closing_soon || link->drain_then_close) continue;
     if (best == nullptr || link->up.count < best->up.count) best = link;
+    if (link->up.count == 0) continue;
+    busy++;
+    const Sender other = sender_under_way(*link);
+    if (other.link != sender.link) continue;
+    of_link++;
+    if (other.app != sender.app) continue;
+    of_app++;
+    if (best_own == nullptr || link->up.count < best_own->up.count) best_own = link;
   }
+  const uint32_t capacity = options_.legacy_connections_per_instance;
+  const uint32_t free = capacity - std::min(capacity, busy);
+  const bool may_have_more =
+      may_take(of_link, 1, free, capacity) && (sender.app == 0 || may_take_within(of_app, of_link, free, capacity));
+  if (!may_have_more && best_own != nullptr) return best_own;
   if (best != nullptr && best->up.count == 0) return best;
   if (now_ns_ < upstream.next_attempt_ns) return best;
-  return upstream.links.size() < options_.legacy_connections_per_instance ? nullptr : best;
+  return upstream.links.size() < capacity ? nullptr : best;
 }
 
 /// What INFO tells an old client of this agent.

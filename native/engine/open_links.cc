@@ -21,30 +21,7 @@ namespace {
 constexpr uint32_t kLinkEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kListenerPauseNs = 100 * kNsPerMs;
-
-/// Which of the bounds on links from one place a link counts for.
-bool counts_for_address(const Link& link) { return link.kind == LinkKind::kTcp && link.role == LinkRole::kPeer; }
-
-/// Whether a link counts for its user: other agents count by their address.
-bool counts_for_uid(const Link& link) { return link.uid != UINT32_MAX && link.role == LinkRole::kApp; }
-
-/// The host of a "host:port".
-std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 }  // namespace
-
-void Engine::count_in(const Link& link) {
-  live_links_++;
-  if (counts_for_uid(link)) links_of_uid_[link.uid]++;
-  if (counts_for_address(link)) links_of_address_[host_of(link.peer)]++;
-}
-
-void Engine::count_out(const Link& link) {
-  live_links_--;
-  if (counts_for_uid(link) && --links_of_uid_[link.uid] == 0) links_of_uid_.erase(link.uid);
-  if (!counts_for_address(link)) return;
-  const auto it = links_of_address_.find(host_of(link.peer));
-  if (--it->second == 0) links_of_address_.erase(it);
-}
 
 void Engine::accept_all(uint32_t listener_slot) {
   if (listener_slot >= listeners_.size()) return;
@@ -79,26 +56,19 @@ void Engine::accept_all(uint32_t listener_slot) {
       accept_successor(std::move(fd));
       continue;
     }
-    if (free_links_.empty() && links_.size() >= options_.max_links) {
-      counters_.links_refused++;
-      tell_refusal(fd.get(), {Code::kResourceExhausted, "the table of links is full (limits.links)"});
-      part_from(std::move(fd));
-      continue;
-    }
     const bool is_unix = listener.kind == LinkKind::kUnix;
     if (!is_unix) tune_tcp(fd.get(), options_.keepalive_ms * 3);
     const Caller caller = identify(listener, fd.get());
-    if (!is_unix && caller.refusal.code != Code::kOk) {
+    const bool may_connect = caller.refusal.code == Code::kOk;
+    if (!is_unix && !may_connect) {
       turn_off(std::move(fd), caller.refusal);
       continue;
     }
-    if (listener.role == LinkRole::kPeer) {
-      const std::string host = host_of(caller.peer);
-      const auto others = links_of_address_.find(host);
-      if (others != links_of_address_.end() && others->second >= options_.max_links_per_address) {
+    if (may_connect) {  // who may not takes nobody's place
+      const std::string bound = make_room(listener.kind, listener.role, caller.uid, caller.peer);
+      if (!bound.empty()) {
         counters_.links_refused++;
-        tell_refusal(fd.get(), {Code::kResourceExhausted, host + " has " + std::to_string(others->second) +
-                                                              " links, which is the bound limits.linksPerAddress"});
+        tell_refusal(fd.get(), {Code::kResourceExhausted, bound});
         part_from(std::move(fd));
         continue;
       }
@@ -113,14 +83,7 @@ void Engine::accept_all(uint32_t listener_slot) {
     Link* link = add_link(std::move(fresh));
     if (link == nullptr) continue;  // closed at once: it cannot be polled
     timers_.set(&link->timer, now_ns_ + options_.open_timeout_ms * kNsPerMs);
-    if (!counts_for_uid(*link)) continue;
-    if (caller.refusal.code != Code::kOk) {
-      refuse(link, caller.refusal.code, caller.refusal.text);
-    } else if (links_of_uid_[link->uid] > options_.max_links_per_uid) {
-      refuse(link, Code::kResourceExhausted,
-             "uid " + std::to_string(link->uid) + " has " + std::to_string(options_.max_links_per_uid) +
-                 " links, which is the bound limits.linksPerUid");
-    }
+    if (!may_connect) refuse(link, caller.refusal.code, caller.refusal.text);
   }
   // More may wait: with edge-triggered polling nobody would tell us again.
   epoll_event event{};
@@ -131,15 +94,16 @@ void Engine::accept_all(uint32_t listener_slot) {
 
 Link* Engine::add_link(std::unique_ptr<Link> link) {
   uint32_t slot;
+  if (!has_slot() || !link_shares_.has_room(side_of(*link))) {
+    counters_.links_refused++;
+    return nullptr;
+  }
   if (!free_links_.empty()) {
     slot = free_links_.back();
     free_links_.pop_back();
-  } else if (links_.size() < options_.max_links) {
+  } else {
     slot = static_cast<uint32_t>(links_.size());
     links_.emplace_back();
-  } else {
-    counters_.links_refused++;
-    return nullptr;
   }
   Link* added = link.get();
   added->handle = Handle{slot, links_[slot].generation};

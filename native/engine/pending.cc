@@ -49,6 +49,7 @@ void PendingTable::enter(uint32_t slot, Handle downstream, uint64_t downstream_i
   p.instance = UINT32_MAX;
   p.flow = FlowRef{};
   p.sender = Sender{};
+  p.counted = Sender{};
   p.streamed = false;
   p.request = BodyStream{};
   p.reply = BodyStream{};
@@ -111,10 +112,19 @@ void PendingTable::close(uint32_t slot, PendingList* down, PendingList* up) {
     down->head = p.down_next;
   }
   if (down != nullptr) down->count--;
+  if (p.counted.app != 0) {
+    const auto found = counts_.find(key_of(p.counted));
+    if (--found->second == 0) counts_.erase(found);
+  }
   p.live = false;
   p.generation = p.generation == UINT32_MAX ? 1 : p.generation + 1;
   free_.push_back(slot);
   live_--;
+}
+
+void PendingTable::count_for(uint32_t slot, Sender app) {
+  slots_[slot].counted = app;
+  counts_[key_of(app)]++;
 }
 
 uint32_t PendingTable::find_request(Handle downstream, uint64_t downstream_id) const {

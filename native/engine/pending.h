@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "native/engine/flow_table.h"
@@ -42,6 +43,7 @@ struct Pending {
   int64_t started_ns = 0;
   Sender sender;          // of a request that counts for its share of the way to its upstream
   bool streamed = false;  // the request came in pieces, so its bytes are not all in one place
+  Sender counted;         // whose share of the table it counts for besides its link's; app 0: nobody's
   BodyStream request;
   BodyStream reply;
   uint32_t down_next = kNoPending, down_previous = kNoPending;
@@ -65,6 +67,14 @@ class PendingTable {
   /// Takes it off both lists (null for a link that is gone) and frees it. The caller has disarmed the timer.
   void close(uint32_t slot, PendingList* down, PendingList* up);
 
+  /// Counts an open pending for the share of an app behind another agent, until it is closed.
+  void count_for(uint32_t slot, Sender app);
+  /// How many are counted for it.
+  uint32_t counted(Sender app) const {
+    const auto found = counts_.find(key_of(app));
+    return found == counts_.end() ? 0 : found->second;
+  }
+
   /// Makes room for ids of a table that was larger; for an empty table.
   void grow(uint32_t capacity);
   /// Takes over a pending under the id it has, on its sender's list. False: that slot is taken or not there.
@@ -79,6 +89,7 @@ class PendingTable {
   /// Of a live pending; cleared when it is opened.
   RequestNote& note(uint32_t slot) { return notes_[slot]; }
   const RequestNote& note_of(const Pending& pending) const { return notes_[pending.timer.slot]; }
+  const Pending& at(uint32_t slot) const { return slots_[slot]; }
   /// The pending that a reply names, or kNoPending.
   uint32_t find_reply(uint64_t request_id) const {
     const uint32_t slot = static_cast<uint32_t>(request_id);
@@ -94,6 +105,7 @@ class PendingTable {
   uint32_t capacity() const { return static_cast<uint32_t>(slots_.size()); }
 
  private:
+  static uint64_t key_of(Sender app) { return uint64_t{app.app} << 32 | app.link; }
   void enter(uint32_t slot, Handle downstream, uint64_t downstream_id, PendingList* down);
   uint64_t hash(Handle downstream, uint64_t downstream_id) const;
   void index_insert(uint32_t slot);
@@ -104,6 +116,7 @@ class PendingTable {
   std::vector<uint32_t> free_;
   std::vector<bool> restored_;  // slots taken since the last restored(): looked at instead of the slots themselves, most of which lie cold
   std::vector<uint32_t> index_;  // open addressing by (link, id as the sender chose it)
+  std::unordered_map<uint64_t, uint32_t> counts_;  // by app behind another agent, while the table is crowded
   uint64_t index_mask_;
   uint64_t seed_;
   uint32_t live_ = 0;

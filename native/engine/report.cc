@@ -52,7 +52,7 @@ void Engine::report_links() {
       out.u64(departure.handle.pack());
       out.bytes(departure.reason);
     });
-    free_links_.push_back(departure.handle.slot);
+    free_slot(departure.handle.slot, departure.side);
   }
   down_unreported_.clear();
 }
@@ -175,6 +175,7 @@ void Engine::report_stats(uint32_t id) {
         {"busy_poll_hits", counters_.busy_poll_hits},
         {"waited", counters_.waited},
         {"refused_waiting_full", counters_.refused_waiting_full},
+        {"links_crowded_out", counters_.links_crowded_out},
     };
     out.u32(std::size(counters));
     for (const auto& [name, value] : counters) {

@@ -5,7 +5,6 @@
 
 #include "native/codec/mesh_header.h"
 #include "native/engine/engine.h"
-#include "native/engine/fair_share.h"
 #include "native/engine/pick.h"
 
 namespace ringside {
@@ -182,15 +181,15 @@ uint32_t Engine::pick_instance(Cluster& cluster) {
   return pick(cluster, clusters_, random_, [this](uint32_t slot) { return usable(slot); });
 }
 
-/// The link an instance is reached by, connecting when there is none yet. Null: not now.
-Link* Engine::link_of(uint32_t slot) {
+/// The link by which a request reaches an instance, connecting when there is none yet. Null: not now.
+Link* Engine::link_of(uint32_t slot, Handle downstream, const Frame& request) {
   const Instance& instance = clusters_.instance(slot);
   Link* link = nullptr;
   if (instance.local) {
     link = find_link(instance.link);
   } else {
     const Upstream& upstream = upstreams_.at(instance.upstream);
-    link = upstream.protocol == LinkProtocol::kLegacy ? legacy_link_of(upstream)
+    link = upstream.protocol == LinkProtocol::kLegacy ? legacy_link_of(upstream, find_link(downstream), request)
            : upstream.links.empty()                   ? nullptr
                                                       : find_link(upstream.links.front());
     if (link == nullptr) link = connect_upstream(instance.upstream);
@@ -246,7 +245,7 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
   for (uint8_t tries = 0; tries <= kMaxRepicks; tries++) {
     const uint32_t picked = pick_instance(*cluster);
     if (picked == kNoInstance) break;
-    Link* link = link_of(picked);
+    Link* link = link_of(picked, downstream, frame);
     if (link == nullptr) continue;
     if (!wants_reply) {
       patch_request_id(frame.head, 0);
@@ -263,17 +262,20 @@ void Engine::forward(Handle downstream, Frame& frame, FlowRef flow_ref, uint32_t
     Link* from = find_link(downstream);
     if (from == nullptr) return;
     // Else one app that asks much and waits long would leave nothing for the others.
-    const bool has_share = may_take(from->down.count, 1, pending_.capacity() - pending_.size(), pending_.capacity());
-    const uint32_t slot = has_share ? pending_.open(downstream, id, &from->down) : kNoPending;
+    Sender counted;
+    const uint32_t slot = may_await(*from, *link, frame, &counted) ? pending_.open(downstream, id, &from->down) : kNoPending;
     if (slot == kNoPending) {
       counters_.refused_pending_full++;
-      refuse_request({Code::kResourceExhausted, "the table of pending requests is full (limits.pending)", true});
+      refuse_request({Code::kResourceExhausted,
+                      "too many requests await their replies: the table, or the share of it that this caller has, is full (limits.pending)",
+                      true});
       return;
     }
+    if (counted.app != 0) pending_.count_for(slot, counted);
     Pending& p = pending_.at(slot);
     p.streamed = frame.fixed.flags & kFlagMore;
     const uint64_t shared_bytes = p.streamed ? frame.head_bytes : frame.bytes();
-    if (p.streamed || is_shared(*link, shared_bytes)) p.sender = sender_of(*from, frame);
+    if (p.streamed || is_shared(*link, shared_bytes) || link->protocol == LinkProtocol::kLegacy) p.sender = sender_of(*from, frame);
     if (p.streamed && !link->shares.may_stream(p.sender, options_.max_streams_per_link)) {
       counters_.refused_streams_full++;
       pending_.close(slot, &from->down, nullptr);

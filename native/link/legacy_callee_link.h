@@ -21,6 +21,8 @@ class LegacyCalleeLink final : public LegacyLink {
   uint64_t end_position() const override { return appended_; }
   const uint8_t* queued_frame(uint64_t end_position, size_t frame_bytes) const override;
   size_t outbound_bytes() const override { return out_.size() + waiting_bytes_; }
+  /// Of the request that keeps it busy, or will be the first to; 0: a one-way request, or none.
+  uint64_t id_under_way() const { return busy_ ? busy_id_ : waiting_.empty() ? 0 : waiting_.front().id; }
 
  private:
   struct Waiting {
