@@ -103,13 +103,17 @@ void Engine::resume_one(uint32_t slot) {
     at += frame.bytes();
     if (fixed.type == FrameType::kChunk) {
       on_chunk(link, frame);
-    } else if (clusters_.find(cluster) == nullptr) {
+    } else if (clusters_.find(cluster) == nullptr && !asks_to_wait(frame)) {
       count(waited.flow, static_cast<uint8_t>(Code::kResourceExhausted), now_ns_ - waited.arrived_ns);
       reply_to_request(downstream, fixed.request_id, fixed.type,
                        {Code::kResourceExhausted, "the agent stopped watching this service to make room for others (limits.services)", true});
     } else {
       HeaderView view;
       const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
+      if (clusters_.find(cluster) == nullptr) {  // forgotten, as nobody serves it: it is asked for anew
+        if (readable) route(link, frame, link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound, view, waited.arrived_ns, false);
+        continue;
+      }
       forward(downstream, frame, waited.flow, cluster, waited.deadline_ns, waited.arrived_ns, 0, readable ? RequestName::of(view) : RequestName{});
     }
   }

@@ -7,6 +7,7 @@ import { MeshError } from '../base/errors.js';
 import type { Engine } from '../native/engine.js';
 import type { PublicationState, ServiceState } from '../handoff/agent-state.js';
 import { takesIn } from '../policy/endpoints-of.js';
+import { mayTake } from '../policy/fair-share.js';
 import { TokenBucket } from '../policy/token-bucket.js';
 import { LEGACY_PROTOCOL, MESH_PROTOCOL } from '../registry/instance.js';
 import type { Instance } from '../registry/instance.js';
@@ -83,6 +84,7 @@ export class Inbound {
         { mayHaveRun: false },
       );
     }
+    if (earlier === undefined) this.#checkShare(server);
     const id = randomUUID();
     const publication: Publication = { ...offer, server, key: id, registration: undefined, ended: false };
     this.#publications.add(publication);
@@ -119,6 +121,19 @@ export class Inbound {
       this.#forget(earlier);
     }
     return id;
+  }
+
+  /** One application leaves room for the publications of others; programs are the operator's choice. */
+  #checkShare(server: Server): void {
+    if (!('link' in server)) return;
+    let own = 0;
+    for (const publication of this.#publications) if (isLink(publication.server, server.link)) own += 1;
+    if (mayTake(own, 1, this.maxPublications - this.size, this.maxPublications)) return;
+    throw new MeshError(
+      'RESOURCE_EXHAUSTED',
+      `this application has published ${own} instances, its share of what this agent may publish (limits.publications)`,
+      { mayHaveRun: false },
+    );
   }
 
   /** What a server has published as this service and group, if it has. */

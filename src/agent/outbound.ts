@@ -1,6 +1,7 @@
 // Calls of this agent's apps to others: which services are watched in the registry, and their way into the engine's clusters.
-// A service is watched from its first call on; names that no instance serves make room when there are too many. Until the first list has
-// come its requests wait in the engine, with the reason that they are told should their deadline pass.
+// A service is watched from its first call on. Names that no instance serves are forgotten after a while, since callers may have invented them,
+// and make room at once when there are too many. Until the first list has come its requests wait in the engine, with the reason that they are
+// told should their deadline pass.
 import { joinHostPort } from '../base/join-host-port.js';
 import type { ServiceState } from '../handoff/agent-state.js';
 import { endpointsOf } from '../policy/endpoints-of.js';
@@ -9,9 +10,17 @@ import type { Instance } from '../registry/instance.js';
 import type { Registry } from '../registry/registry.js';
 import type { Candidate, Selector, ServiceRoutes } from './service-routes.js';
 
+/** A service without instances is forgotten after so long; its next call asks the registry anew. */
+const forgetEmptyMs = 30_000;
+/** How often those are looked for. */
+const lookForEmptyMs = 5_000;
+
 /** See the file's head. */
 export class Outbound {
   readonly #watches = new Map<string, () => void>();
+  /** Since when the registry knows of nobody who serves a watched service, in milliseconds of the monotonic clock. */
+  readonly #emptySince = new Map<string, number>();
+  readonly #forgetting = setInterval(() => this.#forgetEmpty(), lookForEmptyMs).unref();
   #kept: readonly Instance[] = [];
 
   constructor(
@@ -53,6 +62,7 @@ export class Outbound {
   }
 
   close(): void {
+    clearInterval(this.#forgetting);
     for (const end of this.#watches.values()) end();
     this.#watches.clear();
   }
@@ -61,9 +71,7 @@ export class Outbound {
     if (this.routes.size >= this.maxServices) {
       const unused = this.routes.anEmptyService();
       if (unused === undefined) return false;
-      this.#watches.get(unused)?.();
-      this.#watches.delete(unused);
-      this.routes.remove(unused);
+      this.#forget(unused);
     }
     this.routes.add(service, this.#whyUnread());
     this.#listen(service);
@@ -75,7 +83,10 @@ export class Outbound {
       const kept = this.#kept.filter(
         (one) => one.service === service && !instances.some(({ id }) => id === one.id),
       );
-      this.routes.setCandidates(service, candidatesOf([...instances, ...kept]));
+      const all = [...instances, ...kept];
+      if (all.length > 0) this.#emptySince.delete(service);
+      else if (!this.#emptySince.has(service)) this.#emptySince.set(service, performance.now());
+      this.routes.setCandidates(service, candidatesOf(all));
     });
     this.#watches.set(service, end);
   }
@@ -83,6 +94,18 @@ export class Outbound {
   #whyUnread(): string {
     const { place, problem } = this.registry;
     return `${place} has not answered yet${problem === null ? '' : `: ${problem}`}`;
+  }
+
+  #forget(service: string): void {
+    this.#watches.get(service)?.();
+    this.#watches.delete(service);
+    this.#emptySince.delete(service);
+    this.routes.remove(service);
+  }
+
+  #forgetEmpty(): void {
+    const beforeMs = performance.now() - forgetEmptyMs;
+    for (const [service, sinceMs] of this.#emptySince) if (sinceMs <= beforeMs) this.#forget(service);
   }
 }
 

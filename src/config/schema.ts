@@ -328,7 +328,10 @@ const egressFallback = z.strictObject({
 });
 
 const limits = z.strictObject({
-  links: integer(8, 65_536, 4_096, { means: 'Links of all kinds.' }),
+  links: integer(8, 65_536, 4_096, {
+    means:
+      "Links of all kinds. From 64 on they are shared: applications over TCP hold half of them at most, those on the socket and other agents four fifths each, and a part is kept for the agent's own links and for applications on its socket. Where there is no room, connections that have said nothing yet go first.",
+  }),
   linksPerUid: integer(1, 65_536, 1_024, {
     means: 'Links to the processes of one user, finished or still opening.',
   }),
@@ -338,7 +341,7 @@ const limits = z.strictObject({
   }),
   pending: integer(16, 1_048_576, 65_536, {
     means:
-      'Requests that await a reply. One link gets four fifths of them at most, so that others find room.',
+      'Requests that await a reply. One link gets four fifths of them at most, and one app behind another agent four fifths of what its link gets, so that others find room.',
   }),
   parked: integer(1, 65_536, 4_096, {
     means:
@@ -378,11 +381,12 @@ const limits = z.strictObject({
   }),
   legacyConnectionsPerInstance: integer(1, 1_024, 32, {
     means:
-      'Connections to one server of the legacy protocol, each of which does one request at a time; further requests wait.',
+      'Connections to one server of the legacy protocol, each of which does one request at a time; further requests wait. One caller keeps four fifths of them busy at most.',
   }),
   services: integer(1, 65_536, 1_024, { means: 'Services watched in the registry.' }),
   publications: integer(1, 65_536, 1_024, {
-    means: "Instances that this agent's applications, and the programs under `publish`, may be together.",
+    means:
+      "Instances that this agent's applications, and the programs under `publish`, may be together. One application gets four fifths of them at most.",
   }),
   instances: integer(1, 1_048_576, 16_384, { means: 'Instances read from the registry.' }),
 });

@@ -104,6 +104,36 @@ describe('publishing', () => {
     await expect(inbound.publish({ link: 0 }, offer('s0'))).resolves.toEqual(expect.any(String));
   });
 
+  it('leaves room for other applications, however many one makes', async () => {
+    const registry = { register: (instance: Instance) => Promise.resolve({ instance }) };
+    const shared = new Inbound(
+      engine.asEngine,
+      routes,
+      registry as unknown as Registry,
+      'shop',
+      { host: '192.0.2.1', port: 15101, zone: '' },
+      40,
+      () => undefined,
+    );
+    const greedily = async (link: number): Promise<unknown> => {
+      for (let i = 0; ; i++) {
+        const refused = await shared.publish({ link }, offer(`s${link}-${i}`)).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (refused !== undefined) return refused;
+      }
+    };
+    for (const link of [1, 2]) {
+      expect(await greedily(link)).toMatchObject({
+        status: 'RESOURCE_EXHAUSTED',
+        message: expect.stringContaining('limits.publications') as string,
+      });
+    }
+    await shared.publish({ link: 3 }, offer('honest'));
+    expect(shared.size).toBeGreaterThan(32);
+  });
+
   it('while the link dies ends with nothing registered', async () => {
     slow = true;
     const publishing = inbound.publish({ link: 7 }, offer());

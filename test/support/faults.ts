@@ -252,6 +252,46 @@ export const faultGroups: readonly FaultGroup[] = [
         test: { file: overload, title: 'limits.links and limits.linksPerUid' },
       },
       {
+        fault:
+          'one side that opens all the links it can get: over TCP, from other agents, by silent connections',
+        caller:
+          'refused: RESOURCE_EXHAUSTED naming `limits.links` at a half or four fifths of it; apps on the socket and calls to other agents find room; silent connections go first',
+        log: [],
+        counters: ['links_refused', 'links_crowded_out'],
+        test: {
+          file: 'native/test/engine/link_shares_test.cc',
+          title: 'ConnectionsOverTcpLeaveRoomForAppsOnTheSocketAndForTheAgentsOwnLinks',
+        },
+      },
+      {
+        fault: 'one application behind another agent that leaves all the requests open that it can',
+        caller: 'RESOURCE_EXHAUSTED naming `limits.pending`, not run; others behind that agent find room',
+        log: [],
+        counters: ['refused_pending_full'],
+        test: {
+          file: 'native/test/hostile/pending_shares_test.cc',
+          title: 'AnAppBehindAnotherAgentLeavesRoomForTheOthersBehindIt',
+        },
+      },
+      {
+        fault: 'one caller whose slow requests keep the connections to an old server busy',
+        caller: 'its further requests wait behind its own; those of others find a connection',
+        log: [],
+        counters: [],
+        test: {
+          file: 'native/test/hostile/pending_shares_test.cc',
+          title: 'ACallerWithSlowRequestsLeavesConnectionsToAnOldServerToOthers',
+        },
+      },
+      {
+        fault: 'one application that publishes all it can of `limits.publications`',
+        caller:
+          '`serve`: RESOURCE_EXHAUSTED naming the bound at four fifths of it, not run; others may publish',
+        log: [],
+        counters: [],
+        test: { file: 'test/agent/inbound.test.ts', title: 'leaves room for other applications' },
+      },
+      {
         fault: "one application that takes all it can get of a server's `maxConcurrentRequests`",
         caller:
           'RESOURCE_EXHAUSTED naming the bound at four fifths of it, not run; calls of others find room',

@@ -171,6 +171,22 @@ TEST(Waiting, AClusterThatIsForgottenAnswersThem) {
   EXPECT_NE(refused.text().find("limits.services"), std::string::npos) << refused.text();
 }
 
+TEST(Waiting, OneThatAsksToWaitIsAskedForAnewWhenItsServiceIsForgotten) {
+  Unread mesh;
+  Wire server = mesh.server("server");
+  mesh.box.apply(set_cluster(1, {}));
+  mesh.call_when_ready(1, "patient", 1000);
+  mesh.box.advance_ms(300);
+  mesh.box.apply(RemoveService{Direction::kOutbound, "s"}, RemoveCluster{1});
+  ASSERT_EQ(mesh.box.events.upcalls.size(), 1u);
+  mesh.box.apply(set_cluster(2, {local_endpoint(7, mesh.box.link_of("server"))}), set_service("s"), set_flow("s", 2),
+                 resolve(mesh.box.events.upcalls.back().token));
+  const WireFrame frame = server.take();
+  EXPECT_EQ(frame.body, "patient");
+  EXPECT_EQ(frame.fixed.timeout_ms, 700u) << "what is left of it";
+  EXPECT_FALSE(mesh.caller.has_frame());
+}
+
 TEST(Waiting, WhereNoAddressAnswersOnlyThoseThatAskForItWaitAndAreTriedAgain) {
   uint16_t port = 0;
   {
