@@ -91,10 +91,10 @@ ReadResult ShmLink::read(FrameSink* sink, size_t budget_bytes) {
 }
 
 bool ShmLink::put(const uint8_t* head, size_t head_bytes, const uint8_t* body, size_t body_bytes) {
-  uint8_t* place = out_.reserve(static_cast<uint32_t>(head_bytes + body_bytes));
-  if (place == nullptr) return false;
-  std::memcpy(place, head, head_bytes);
-  if (body_bytes > 0) std::memcpy(place + head_bytes, body, body_bytes);
+  uint8_t* record = out_.reserve(static_cast<uint32_t>(head_bytes + body_bytes));
+  if (record == nullptr) return false;
+  std::memcpy(record, head, head_bytes);
+  if (body_bytes > 0) std::memcpy(record + head_bytes, body, body_bytes);
   out_.commit();
   if (body_bytes >= kLargeBodyBytes && out_.publish()) ring_pipe(doorbells_.pipe_write.get());
   return true;
