@@ -126,8 +126,7 @@ export class Inbound {
   /** One application leaves room for the publications of others; programs are the operator's choice. */
   #checkShare(server: Server): void {
     if (!('link' in server)) return;
-    let own = 0;
-    for (const publication of this.#publications) if (isLink(publication.server, server.link)) own += 1;
+    const own = this.#publications.ofServer(server).size;
     if (mayTake(own, 1, this.maxPublications - this.size, this.maxPublications)) return;
     throw new MeshError(
       'RESOURCE_EXHAUSTED',

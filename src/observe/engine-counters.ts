@@ -42,4 +42,7 @@ export const engineCounters: Readonly<Record<string, string>> = {
   batch_scheduling_ended: 'Times that it went back, because it was made to wait.',
   busy_polls: 'Times that the worker looked for events before it slept.',
   busy_poll_hits: 'Those that found some.',
+  waited: 'Requests that waited for an instance of their service.',
+  refused_waiting_full: 'Requests refused because too many waited so.',
+  links_crowded_out: 'Connections that had said nothing and made room for others.',
 };
