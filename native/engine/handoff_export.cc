@@ -80,7 +80,7 @@ MovedLink Engine::export_link(const Link& link) const {
   } else if (link.protocol == LinkProtocol::kLegacy) {
     const auto& legacy = static_cast<const LegacyLink&>(link);
     moved.legacy.push_back(legacy.save());
-    moved.partial = text_of(legacy.partial());
+    moved.partial = legacy.unread();
     moved.queue = text_of(legacy.queue());
   } else {
     const auto& stream = static_cast<const StreamLink&>(link);

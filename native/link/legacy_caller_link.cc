@@ -1,6 +1,7 @@
 #include "native/link/legacy_caller_link.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "native/base/secret.h"
@@ -13,10 +14,20 @@ namespace {
 
 constexpr std::string_view kNoAuth = "-NOAUTH Authentication required: the loopback port asks for a token (loopback.token)\r\n";
 
+constexpr std::string_view kOk = "+OK\r\n";
+constexpr std::string_view kGetArity = "-ERR wrong number of arguments for 'get' command\r\n";
+constexpr std::string_view kUnknown = "-ERR unknown command";
+
 std::string bulk(std::string_view text) {
   char head[kRespHeadBytes];
   std::string out(head, write_resp_head(head, '$', text.size()));
   return out.append(text).append("\r\n");
+}
+
+std::string upper(std::string_view word) {
+  std::string out(word);
+  for (char& c : out) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return out;
 }
 
 /// Text of the client's that goes into an error line.
@@ -39,6 +50,7 @@ LegacyCallerLink::LegacyCallerLink(LinkKind kind_, LinkRole role_, std::unique_p
 
 size_t LegacyCallerLink::take(FrameSink* sink, const uint8_t* p, size_t n) {
   size_t at = 0;
+  if (!run_queued(sink)) return at;
   while (may_read()) {
     RespCommand command;
     const char* problem = nullptr;
@@ -52,15 +64,17 @@ size_t LegacyCallerLink::take(FrameSink* sink, const uint8_t* p, size_t n) {
     }
     wanted_bytes_ = 0;
     at += command.bytes;
-    if (command.count > 0 && !on_command(sink, command)) return at;
+    const std::string_view bytes(reinterpret_cast<const char*>(p) + at - command.bytes, command.bytes);
+    if (command.count > 0 && !on_command(sink, command, bytes)) return at;
   }
   return leaving_ ? n : at;
 }
 
-bool LegacyCallerLink::on_command(FrameSink* sink, const RespCommand& command) {
+bool LegacyCallerLink::on_command(FrameSink* sink, const RespCommand& command, std::string_view bytes) {
+  if (transaction_.is_open() && !command.is("QUIT")) return on_queued_command(sink, command, bytes);
   if (command.is("GET") && admitted_) {
     if (command.count == 2) return on_get(sink, command.arguments[1]);
-    finish(open_slot(), "-ERR wrong number of arguments for 'get' command\r\n");
+    finish(open_slot(), kGetArity);
     return true;
   }
   if (command.is("POST") || command.is("HOST:")) {
@@ -74,10 +88,87 @@ bool LegacyCallerLink::on_command(FrameSink* sink, const RespCommand& command) {
   if (command.is("QUIT")) {
     leaving_ = true;
     reason = "the client said QUIT";
-    finish(id, "+OK\r\n");
+    finish(id, kOk);
     return true;
   }
+  if (command.is("MULTI") && admitted_) transaction_.begin();
   finish(id, say(command));
+  return true;
+}
+
+/// A command behind MULTI: kept until EXEC, but for those that end the transaction or cannot be part of one.
+bool LegacyCallerLink::on_queued_command(FrameSink* sink, const RespCommand& command, std::string_view bytes) {
+  if (command.is("EXEC")) return on_exec(sink);
+  const uint64_t id = open_slot();
+  if (command.is("DISCARD")) {
+    transaction_.end();
+    finish(id, kOk);
+    return true;
+  }
+  std::string problem;
+  if (command.is("MULTI")) {
+    // As in Redis, a mistake that the commands queued so far survive.
+    finish(id, "-ERR MULTI calls can not be nested\r\n");
+    return true;
+  }
+  if (command.is("WATCH")) {
+    finish(id, "-ERR WATCH inside MULTI is not allowed\r\n");
+    return true;
+  }
+  if (command.is("AUTH") || command.is("HELLO")) {
+    problem = "-ERR Command not allowed inside a transaction\r\n";
+  } else if (command.is("GET")) {
+    if (command.count != 2) problem = kGetArity;
+  } else if (std::string said = say(command); said.starts_with(kUnknown)) {
+    problem = std::move(said);
+  }
+  if (problem.empty() && !transaction_.is_spoilt() && (transaction_.bytes() + bytes.size() > max_message_bytes_ || !may_hold(bytes.size()))) {
+    problem = "-ERR the transaction is too long: send it in smaller ones (limits.legacyMessageBytes, limits.legacyBytes)\r\n";
+  }
+  if (problem.empty() && !transaction_.queue(bytes)) {
+    problem = "-ERR too many commands in one transaction: " + std::to_string(kMaxQueuedCommands) + " at most\r\n";
+  }
+  if (!problem.empty()) transaction_.spoil();
+  finish(id, problem.empty() ? std::string_view("+QUEUED\r\n") : std::string_view(problem));
+  return true;
+}
+
+/// The replies to the queued commands follow the head of the array in their order, as any others do: that is the array.
+bool LegacyCallerLink::on_exec(FrameSink* sink) {
+  const uint64_t id = open_slot();
+  if (transaction_.is_spoilt()) {
+    transaction_.end();
+    finish(id, "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    return true;
+  }
+  char head[kRespHeadBytes];
+  const size_t head_bytes = write_resp_head(head, '*', transaction_.count());
+  running_ = transaction_.end();
+  running_at_ = 0;
+  finish(id, {head, head_bytes});
+  return run_queued(sink);
+}
+
+/// Runs what an EXEC has left to run, as far as replies may be under way. False: the link is over.
+bool LegacyCallerLink::run_queued(FrameSink* sink) {
+  while (running_at_ < running_.size() && has_room()) {
+    RespCommand command;
+    const char* problem = nullptr;
+    const auto* const p = reinterpret_cast<const uint8_t*>(running_.data()) + running_at_;
+    cut_resp_command(p, running_.size() - running_at_, max_message_bytes_, &command, &wanted_bytes_, &problem);
+    // Whoever gets a frame may keep pointing into it until the end of the turn.
+    const size_t n = command.bytes;
+    uint8_t* const whole = arena_->take(n);
+    std::memcpy(whole, p, n);
+    running_at_ += n;
+    if (running_at_ == running_.size()) {
+      std::string().swap(running_);
+      running_at_ = 0;
+    }
+    cut_resp_command(whole, n, max_message_bytes_, &command, &wanted_bytes_, &problem);
+    wanted_bytes_ = 0;
+    if (!on_command(sink, command, {reinterpret_cast<const char*>(whole), n})) return false;
+  }
   return true;
 }
 
@@ -122,7 +213,10 @@ std::string LegacyCallerLink::say(const RespCommand& command) {
     if (command.same_word(1, "ID")) return ":" + std::to_string(handle.slot) + "\r\n";
     if (command.same_word(1, "GETNAME")) return "$-1\r\n";
   }
-  return "-ERR unknown command '" + printable(command.arguments[0]) + "': this is a Ringside agent, which knows GET, PING, INFO and QUIT\r\n";
+  if (command.is("MULTI") || command.is("UNWATCH")) return std::string(kOk);
+  if (command.is("EXEC") || command.is("DISCARD")) return "-ERR " + upper(command.arguments[0]) + " without MULTI\r\n";
+  if (command.is("WATCH")) return "-ERR WATCH is not supported: nothing here can be watched, and a transaction is not atomic\r\n";
+  return std::string(kUnknown) + " '" + printable(command.arguments[0]) + "': this is a Ringside agent, which knows GET, MULTI, EXEC, PING, INFO and QUIT\r\n";
 }
 
 std::string LegacyCallerLink::say_hello(const RespCommand& command) {
@@ -235,6 +329,7 @@ ReadResult LegacyCallerLink::out_of_room(FrameSink*, const char* why) {
 }
 
 void LegacyCallerLink::pump(FrameSink* sink) {
+  if (!run_queued(sink)) return;
   for (const uint64_t id : std::exchange(given_up_, {})) {
     FixedPart fixed;
     fixed.type = FrameType::kCancel;
@@ -245,12 +340,18 @@ void LegacyCallerLink::pump(FrameSink* sink) {
   }
 }
 
+/// Whoever sends and closes at once (`printf ... | nc`) is answered before the connection ends.
+bool LegacyCallerLink::on_end() {
+  leaving_ = true;
+  return true;
+}
+
 bool LegacyCallerLink::written() {
-  if (ending_ && oldest_ == next_ && !mid_message()) {
+  if (ending_ && oldest_ == next_ && !mid_message() && !transaction_.is_open() && running_.empty()) {
     reason = "this agent goes away";
     return false;
   }
-  return !leaving_ || oldest_ < next_;
+  return !leaving_ || oldest_ < next_ || !running_.empty();
 }
 
 }  // namespace ringside

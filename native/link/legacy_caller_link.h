@@ -11,6 +11,7 @@
 
 #include "native/codec/resp.h"
 #include "native/link/legacy_link.h"
+#include "native/link/legacy_transaction.h"
 
 namespace ringside {
 
@@ -31,6 +32,7 @@ class LegacyCallerLink final : public LegacyLink {
   uint64_t end_position() const override { return 0; }
   const uint8_t* queued_frame(uint64_t, size_t) const override { return nullptr; }
   size_t outbound_bytes() const override { return out_.size() + waiting_bytes_; }
+  std::string unread() const override { return running_.substr(running_at_) + LegacyLink::unread(); }
 
  private:
   struct Slot {
@@ -41,13 +43,20 @@ class LegacyCallerLink final : public LegacyLink {
   bool take_frame(const Frame& frame, bool must_take) override;
   ReadResult out_of_room(FrameSink* sink, const char* why) override;
   size_t take(FrameSink* sink, const uint8_t* p, size_t n) override;
-  bool may_read() const override { return !leaving_ && next_ - oldest_ < kMaxPipelined && out_.size() < max_outbound_bytes_; }
+  bool has_room() const { return next_ - oldest_ < kMaxPipelined && out_.size() < max_outbound_bytes_; }
+  bool may_read() const override { return !leaving_ && has_room(); }
+  bool may_go_on() const override { return !running_.empty() && has_room(); }
   void pump(FrameSink* sink) override;
   bool written() override;
+  bool on_end() override;
+  size_t own_bytes() const override { return transaction_.bytes() + running_.size(); }
   void save_own(LegacyState* all) const override;
   bool restore_own(LegacyState* all) override;
 
-  bool on_command(FrameSink* sink, const RespCommand& command);
+  bool on_command(FrameSink* sink, const RespCommand& command, std::string_view bytes);
+  bool on_queued_command(FrameSink* sink, const RespCommand& command, std::string_view bytes);
+  bool on_exec(FrameSink* sink);
+  bool run_queued(FrameSink* sink);
   bool on_get(FrameSink* sink, std::string_view json);
   std::string say(const RespCommand& command);
   std::string say_hello(const RespCommand& command);
@@ -68,6 +77,9 @@ class LegacyCallerLink final : public LegacyLink {
   size_t waiting_bytes_ = 0;  // of replies that are not the oldest's
   std::vector<uint64_t> given_up_;  // requests whose replies are refused
   std::string json_;
+  LegacyTransaction transaction_;
+  std::string running_;    // what an EXEC has still to run; read before anything else that came
+  size_t running_at_ = 0;  // what of it was
 };
 
 }  // namespace ringside

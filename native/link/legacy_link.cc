@@ -30,7 +30,7 @@ void LegacyLink::begin_with(std::vector<uint8_t> bytes) {
 }
 
 uint64_t LegacyLink::held_bytes() const {
-  uint64_t bytes = partial_.size() + outbound_bytes();
+  uint64_t bytes = partial_.size() + outbound_bytes() + own_bytes();
   for (const Incoming& body : incoming_) bytes += body.total_bytes;
   for (const Outgoing& body : outgoing_) bytes += body.body.size();
   return bytes;
@@ -81,7 +81,7 @@ ReadResult LegacyLink::read_all(FrameSink* sink, size_t budget_bytes) {
     arena_->give_back(block, got > 0 ? static_cast<size_t>(got) : 0);
     if (got == 0) {
       reason = "the peer closed the connection";
-      return ReadResult::kClosed;
+      return on_end() ? ReadResult::kDrained : ReadResult::kClosed;
     }
     if (got < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return ReadResult::kDrained;

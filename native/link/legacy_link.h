@@ -39,7 +39,7 @@ class LegacyLink : public Link {
   bool on_writable() final { return flush(); }
   // Messages change their length on the way out, so only what is left can be told.
   uint64_t queue_left() const final { return std::max<uint64_t>(appended_bytes_, outbound_bytes()) - outbound_bytes(); }
-  bool end_turn() final { return wake_ || (stopped_ && may_read()); }
+  bool end_turn() final { return wake_ || (stopped_ && may_read()) || may_go_on(); }
   bool wants_writable() const final { return !out_.empty() && state != LinkState::kConnecting; }
   int socket_fd() const final { return channel_->fd(); }
 
@@ -48,8 +48,8 @@ class LegacyLink : public Link {
 
   /// What another engine needs to go on with it beside partial() and queue(); between two turns (legacy_state.cc).
   LegacyState save() const;
-  /// Bytes of messages that are not complete yet.
-  const std::vector<uint8_t>& partial() const { return partial_; }
+  /// Bytes that came and are not taken yet, in the order in which they will be.
+  virtual std::string unread() const { return {partial_.begin(), partial_.end()}; }
   /// Bytes that the kernel has not taken.
   const OutQueue& queue() const { return out_; }
   /// Continues a link that was handed over; for a new one. False: no link can be in that state.
@@ -61,6 +61,8 @@ class LegacyLink : public Link {
   virtual size_t take(FrameSink* sink, const uint8_t* p, size_t n) = 0;
   /// Whether another message may be read now.
   virtual bool may_read() const = 0;
+  /// Whether something waits for nothing but another visit.
+  virtual bool may_go_on() const { return false; }
   /// Hands the engine what did not come from the peer.
   virtual void pump(FrameSink* sink) = 0;
   /// Takes a frame as Link::append() does.
@@ -69,6 +71,10 @@ class LegacyLink : public Link {
   virtual ReadResult out_of_room(FrameSink* sink, const char* why) = 0;
   /// All was written. Returns false to end the link, with `reason`.
   virtual bool written() = 0;
+  /// The peer sends no more. Whether the link goes on, for replies that it still waits for; else it ends.
+  virtual bool on_end() { return false; }
+  /// Bytes that its kind holds beside what waits to leave.
+  virtual size_t own_bytes() const { return 0; }
   /// Its kind's part of save() and restore().
   virtual void save_own(LegacyState* all) const = 0;
   virtual bool restore_own(LegacyState* all) = 0;
@@ -82,6 +88,11 @@ class LegacyLink : public Link {
   void end(std::string why) {
     reason = std::move(why);
     over_ = true;
+  }
+  /// Whether the account has room for so many more of this link's; counts where not.
+  bool may_hold(uint64_t more_bytes) {
+    book();
+    return account_->may_hold(booked_bytes_, more_bytes);
   }
   /// The engine has closed this link while a frame was handed to it.
   bool give(FrameSink* sink, Frame& frame);

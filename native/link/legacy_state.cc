@@ -86,6 +86,7 @@ void LegacyCallerLink::save_own(LegacyState* all) const {
     if (later.ready) saved.replies.push_back({id, later.reply});
   }
   saved.given_up = given_up_;
+  saved.transaction = transaction_.save();
   all->caller.push_back(std::move(saved));
 }
 
@@ -105,7 +106,8 @@ bool LegacyCallerLink::restore_own(LegacyState* all) {
     finish(later.id, later.reply);
   }
   given_up_ = std::move(saved.given_up);
-  return true;
+  if (saved.transaction.size() > 1) return false;
+  return saved.transaction.empty() || transaction_.restore(saved.transaction.front(), max_message_bytes_);
 }
 
 void LegacyCalleeLink::save_own(LegacyState* all) const {

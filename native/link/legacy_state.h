@@ -44,14 +44,27 @@ struct LegacyReplyState {
   }
 };
 
+/// What stands between MULTI and EXEC.
+struct LegacyTransactionState {
+  bool spoilt = false;
+  uint32_t count = 0;
+  std::string commands;  // as they came, one behind the other
+  template <typename Archive, typename Self>
+  static void fields(Archive& a, Self& s) {
+    a(1, s.spoilt), a(2, s.count), a(3, s.commands);
+  }
+};
+
 struct LegacyCallerState {
   bool admitted = false, ending = false, leaving = false;
   uint64_t oldest = 0, next = 0;
   std::vector<LegacyReplyState> replies;
   std::vector<uint64_t> given_up;
+  std::vector<LegacyTransactionState> transaction;  // one or none; a build that does not know it refuses EXEC, and nothing has run
   template <typename Archive, typename Self>
   static void fields(Archive& a, Self& s) {
     a(1, s.admitted), a(2, s.ending), a(3, s.leaving), a(4, s.oldest), a(5, s.next), a(6, s.replies), a(7, s.given_up);
+    a(8, s.transaction);
   }
 };
 

@@ -2,6 +2,8 @@
 // combination, and the lookup and registration that old programs find one another with.
 import { spawnSync } from 'node:child_process';
 import type { SpawnSyncReturns } from 'node:child_process';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -259,7 +261,27 @@ describe('stock clients', () => {
     await redis.connect();
     expect(await redis.get(echo)).toBe(expected);
     expect(await redis.ping()).toBe('PONG');
+    expect(await redis.multi().get(echo).ping().get(echo).exec()).toEqual([expected, 'PONG', expected]);
     await redis.close();
+  });
+
+  it('ioredis, a transaction', () =>
+    connected(near.loopback, async (redis) => {
+      const batch = redis.multi();
+      for (let i = 0; i < 100; i += 1) batch.get(request('/service/new', 'echo', [i]));
+      const results = (await batch.select(1).exec()) ?? [];
+      expect(results.slice(0, 100).map(([, text]) => (JSON.parse(text as string) as Answer).result)).toEqual(
+        Array.from({ length: 100 }, (_, i) => [i]),
+      );
+      expect(results[100]?.[0]?.message).toMatch(/DB index is out of range/);
+      await expect(redis.multi().get(echo).set('a', 'b').exec()).rejects.toThrow(/EXECABORT/);
+      await expect(redis.watch('a')).rejects.toThrow(/WATCH is not supported/);
+    }));
+
+  it('who sends and closes at once is answered', async () => {
+    const socket = connect(near.loopback, '127.0.0.1');
+    socket.end(`*2\r\n$3\r\nGET\r\n$${Buffer.byteLength(echo)}\r\n${echo}\r\n`);
+    expect(await text(socket)).toBe(`$${expected.length}\r\n${expected}\r\n`);
   });
 
   it('ioredis, a pipeline', () =>
@@ -297,6 +319,14 @@ assert r.get(sys.argv[2]).decode() == sys.argv[3]
 p = r.pipeline(transaction=False)
 for i in range(50): p.get(json.dumps({"action": "/service/new", "params": {"m": "echo", "args": [i]}}))
 assert [json.loads(x)["result"] for x in p.execute()] == [[i] for i in range(50)]
+p = r.pipeline()
+for i in range(50): p.get(json.dumps({"action": "/service/new", "params": {"m": "echo", "args": [i]}}))
+assert [json.loads(x)["result"] for x in p.execute()] == [[i] for i in range(50)]
+p.get(sys.argv[2]).set("a", "b")
+try: p.execute(); sys.exit("no error")
+except redis.exceptions.ExecAbortError: pass
+except redis.exceptions.ResponseError as e: assert "unknown command" in str(e), e
+assert r.get(sys.argv[2]).decode() == sys.argv[3]
 `;
     succeeded(python(program, String(near.loopback), echo, expected));
   });
@@ -306,6 +336,8 @@ assert [json.loads(x)["result"] for x in p.execute()] == [[i] for i in range(50)
 $r = new Redis(); $r->connect('127.0.0.1', (int)$argv[1]);
 $r->multi(Redis::PIPELINE); for ($i = 0; $i < 50; $i++) $r->get($argv[2]);
 foreach ($r->exec() as $x) if ($x !== $argv[3]) exit(1);
+$r->multi(); for ($i = 0; $i < 50; $i++) $r->get($argv[2]);
+foreach ($r->exec() as $x) if ($x !== $argv[3]) exit(3);
 if ($r->get($argv[2]) !== $argv[3]) exit(2);`;
     const args = ['-r', program, '--', String(near.loopback), echo, expected];
     succeeded(spawnSync('php', args, { encoding: 'utf8', timeout: 60_000 }));

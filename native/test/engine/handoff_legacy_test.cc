@@ -77,6 +77,58 @@ TEST(HandoffLegacyCaller, RepliesStayInTheOrderOfTheCommands) {
   EXPECT_EQ(world.old_one->engine.counters().links_closed, 0u);
 }
 
+TEST(HandoffLegacyCaller, ATransactionIsQueuedHereAndRunsThere) {
+  OldHandover world;
+  world.client.send("MULTI\r\n" + call("[1]") + "PING\r\n");
+  world.old_one->turn_until([&] { return world.client.receive().ends_with("+QUEUED\r\n+QUEUED\r\n"); });
+  world.client.got.clear();
+  world.take_over();
+  EXPECT_GT(world.held(), 0u);
+  world.client.send(call("[2]") + "EXEC\r\n");
+  world.server.send(response(world.at(world.server).id(), "1"));
+  world.server.send(response(world.at(world.server).id(), "2"));
+  world.expect_answered("+QUEUED\r\n*3\r\n" + bulk(ok("1")) + "+PONG\r\n" + bulk(ok("2")));
+  EXPECT_EQ(world.held(), 0u);
+}
+
+TEST(HandoffLegacyCaller, ATransactionThatHasBegunToRunGoesOn) {
+  OldHandover world;
+  std::string all;
+  for (int i = 0; i < 1000; i++) all += call("[1]");
+  all += "MULTI\r\n";
+  for (int i = 0; i < 500; i++) all += call("[2]");
+  world.client.send(all + "EXEC\r\n" + call("[3]"));
+  // As many as may be under way: of the 1,000 some are answered, so that the transaction has begun.
+  std::vector<WireFrame> asked;
+  for (int i = 0; i < 1000; i++) asked.push_back(world.at(world.server));
+  const auto answer_asked = [&](int from, int to) {
+    for (int i = from; i < to; i++) {
+      world.server.send(response(asked[i].id(), "0"));
+      // A few at a time, as a socket takes only so many.
+      if (i % 100 == 99) world.until([&] { return world.client.receive().size() >= bulk(ok("0")).size() * static_cast<size_t>(i + 1); });
+    }
+  };
+  answer_asked(0, 600);
+  world.old_one->turn_until([&] { world.server.receive(); return world.server.has_frame() && world.server.frames.back().body == "[2]"; });
+  world.take_over();
+  answer_asked(600, 1000);
+  for (int i = 0; i < 501; i++) {
+    const WireFrame next = world.at(world.server);
+    EXPECT_EQ(next.body, i < 500 ? "[2]" : "[3]") << i;
+    world.server.send(response(next.id(), "0"));
+    world.new_one->turn(1);
+  }
+  const std::string one = bulk(ok("0"));
+  std::string expected;
+  for (int i = 0; i < 1000; i++) expected += one;
+  expected += "+OK\r\n";
+  for (int i = 0; i < 500; i++) expected += "+QUEUED\r\n";
+  expected += "*500\r\n";
+  for (int i = 0; i < 501; i++) expected += one;
+  world.until([&] { return world.client.receive().size() >= expected.size() || world.client.ended; });
+  EXPECT_TRUE(world.client.got == expected);
+}
+
 TEST(HandoffLegacyCaller, AHalfReadCommandIsReadOn) {
   for (const size_t size : {size_t{10}, size_t{300'000}}) {
     OldHandover world;

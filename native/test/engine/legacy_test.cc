@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "native/link/legacy_transaction.h"
 #include "native/test/engine/old_peers.h"
 
 namespace ringside {
@@ -104,6 +105,125 @@ TEST(LegacyCaller, ReachesAMeshServerAndGetsRepliesInOrder) {
                                bulk(ok("\"three\""));
   EXPECT_EQ(old.answer(expected.size()), expected);
   EXPECT_EQ(old.box.stats().limits.at("pending").first, 0u);
+}
+
+TEST(LegacyCaller, ATransactionRunsAtExecAndIsAnsweredAsAnArray) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to(call("[1]")), "+QUEUED\r\n");
+  EXPECT_EQ(old.answer_to("PING\r\n"), "+QUEUED\r\n");
+  EXPECT_EQ(old.answer_to("SELECT 7\r\n"), "+QUEUED\r\n");
+  EXPECT_EQ(old.answer_to(get("{}")), "+QUEUED\r\n");
+  EXPECT_FALSE(server.has_frame()) << "nothing runs before EXEC";
+  old.client.send("EXEC\r\nPING\r\n");
+  old.box.turn_until([&] { server.receive(); return server.has_frame(); });
+  server.send(response(server.take().id(), "\"one\""));
+  const std::string expected = "*4\r\n" + bulk(ok("\"one\"")) + "+PONG\r\n-ERR DB index is out of range: there is only 0\r\n";
+  std::string got = old.answer_to("", "+PONG\r\n");
+  EXPECT_EQ(got.substr(0, expected.size()), expected);
+  EXPECT_NE(got.find(R"("ec":401)"), std::string::npos) << "an element may be a failure: " << got;
+  EXPECT_EQ(old.box.stats().limits.at("legacyBytes").first, 0u);
+}
+
+TEST(LegacyCaller, ATransactionWithAMistakeIsRefusedWhole) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  const auto expect_aborted = [&](const std::string& mistake) {
+    EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+    EXPECT_EQ(old.answer_to(call("[1]")), "+QUEUED\r\n");
+    EXPECT_EQ(old.answer_to(mistake).substr(0, 4), "-ERR") << mistake;
+    EXPECT_EQ(old.answer_to("EXEC\r\n").substr(0, 10), "-EXECABORT") << mistake;
+  };
+  expect_aborted("SET a b\r\n");
+  expect_aborted("*3\r\n" + bulk("GET") + bulk("a") + bulk("b"));
+  expect_aborted("AUTH x\r\n");
+  EXPECT_FALSE(server.has_frame());
+  EXPECT_EQ(old.answer_to("EXEC\r\n"), "-ERR EXEC without MULTI\r\n");
+  EXPECT_EQ(old.answer_to("discard\r\n"), "-ERR DISCARD without MULTI\r\n");
+  EXPECT_EQ(old.answer_to("WATCH a\r\n").substr(0, 29), "-ERR WATCH is not supported: ");
+  EXPECT_EQ(old.answer_to("UNWATCH\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "-ERR MULTI calls can not be nested\r\n");
+  EXPECT_EQ(old.answer_to("WATCH a\r\n"), "-ERR WATCH inside MULTI is not allowed\r\n");
+  EXPECT_EQ(old.answer_to("DISCARD\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("EXEC\r\n"), "*0\r\n");
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+  EXPECT_EQ(old.answer_to("QUIT\r\n"), "+OK\r\n") << "QUIT is not queued";
+}
+
+TEST(LegacyCaller, ATransactionIsBoundedInCommandsAndBytes) {
+  EngineOptions options;
+  options.max_legacy_message_bytes = 4096;
+  OldWorld old(options);
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+  std::string refused;
+  for (int i = 0; i < 3 && refused.empty(); i++) {
+    const std::string said = old.answer_to(call('"' + std::string(1500, 'x') + '"'));
+    if (said != "+QUEUED\r\n") refused = said;
+  }
+  EXPECT_NE(refused.find("limits.legacyMessageBytes"), std::string::npos) << refused;
+  EXPECT_EQ(old.answer_to("EXEC\r\n").substr(0, 10), "-EXECABORT");
+  EXPECT_EQ(old.answer_to("MULTI\r\n"), "+OK\r\n");
+  std::string many;
+  for (size_t i = 0; i < kMaxQueuedCommands / 2; i++) many += "PING\r\n";
+  std::string answers;
+  for (int i = 0; i < 3; i++) {
+    old.client.send(many);
+    old.box.turn_until([&] { return old.client.receive().ends_with("\r\n") && old.client.got.size() >= 9 * kMaxQueuedCommands / 2; });
+    answers = std::exchange(old.client.got, {});
+  }
+  EXPECT_NE(answers.find("-ERR too many commands in one transaction"), std::string::npos);
+  EXPECT_EQ(old.answer_to("EXEC\r\n").substr(0, 10), "-EXECABORT");
+}
+
+TEST(LegacyCaller, AnExecLongerThanThePipelineRunsInSteps) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  // 600 under way, and 1,000 more in the transaction: over the 1,024 that a connection may have.
+  std::string all;
+  for (int i = 0; i < 600; i++) all += call("[1]");
+  all += "MULTI\r\n";
+  for (int i = 0; i < 1000; i++) all += call("[2]");
+  all += "EXEC\r\n";
+  old.client.send(all);
+  ::shutdown(old.client.fd.get(), SHUT_WR);
+  int asked = 0;
+  old.box.turn_until([&] {
+    server.receive();
+    // A few at a time, as a socket takes only so many.
+    for (int i = 0; i < 100 && server.has_frame(); i++, asked++) server.send(response(server.take().id(), "0"));
+    old.client.receive();
+    return old.client.ended;
+  });
+  EXPECT_EQ(asked, 1600);
+  const std::string one = bulk(ok("0"));
+  std::string expected;
+  for (int i = 0; i < 600; i++) expected += one;
+  expected += "+OK\r\n";
+  for (int i = 0; i < 1000; i++) expected += "+QUEUED\r\n";
+  expected += "*1000\r\n";
+  for (int i = 0; i < 1000; i++) expected += one;
+  EXPECT_EQ(old.client.got.size(), expected.size());
+  EXPECT_TRUE(old.client.got == expected);
+}
+
+TEST(LegacyCaller, WhoSendsAndClosesIsAnsweredFirst) {
+  OldWorld old;
+  Wire server = old.box.app("server");
+  old.box.apply(set_cluster(1, {local_endpoint(200, old.box.link_of("server"))}), set_service("s"), set_flow("s", 1));
+  old.client.send(call("[1]") + "PING\r\n*2\r\n$3");
+  ::shutdown(old.client.fd.get(), SHUT_WR);
+  old.box.turn_until([&] { server.receive(); return server.has_frame(); });
+  old.box.turn(3);
+  EXPECT_FALSE((old.client.receive(), old.client.ended));
+  server.send(response(server.take().id(), "1"));
+  old.box.turn_until([&] { old.client.receive(); return old.client.ended; });
+  EXPECT_EQ(old.client.got, bulk(ok("1")) + "+PONG\r\n");
 }
 
 TEST(LegacyCaller, ItsConnectionEndsBetweenTwoRequestsWhenTheAgentGoesAway) {

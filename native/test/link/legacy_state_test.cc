@@ -108,7 +108,7 @@ struct Side {
     const std::string written = encode_fields(state);
     LegacyState read;
     ASSERT_TRUE(decode_fields(written, &read));
-    const std::string partial(link->partial().begin(), link->partial().end());
+    const std::string partial = link->unread();
     const std::string queue(reinterpret_cast<const char*>(link->queue().data()), link->queue().size());
     auto* const fresh_channel = new ScriptedChannel(std::move(*channel));
     std::unique_ptr<LegacyLink> fresh = make(*this, std::unique_ptr<Channel>(fresh_channel));
@@ -348,6 +348,14 @@ TEST(LegacyStateThatNoLinkCanBeIn, IsRefused) {
       {"a reply that would have left", true, [](LegacyState& s) { s.caller[0].replies[0].id = 5; }},
       {"a reply to no command", true, [](LegacyState& s) { s.caller[0].replies[0].id = 9; }},
       {"two replies to a command", true, [](LegacyState& s) { s.caller[0].replies.push_back(s.caller[0].replies[0]); }},
+      {"a spoilt transaction that keeps commands", true, [](LegacyState& s) { s.caller[0].transaction.push_back({true, 1, "PING\r\n"}); }},
+      {"half a command in a transaction", true, [](LegacyState& s) { s.caller[0].transaction.push_back({false, 1, "PING"}); }},
+      {"a transaction with another count", true, [](LegacyState& s) { s.caller[0].transaction.push_back({false, 2, "PING\r\n"}); }},
+      {"more in a transaction than may be queued", true,
+       [](LegacyState& s) {
+         s.caller[0].transaction.push_back({true, kMaxQueuedCommands + 1, ""});
+       }},
+      {"two transactions", true, [](LegacyState& s) { s.caller[0].transaction.assign(2, {false, 0, ""}); }},
       {"nothing left to send", true, [](LegacyState& s) { s.outgoing[0].rest.clear(); }},
       {"an allowance over the window", true, [](LegacyState& s) { s.outgoing[0].allowance_bytes = kStreamWindowBytes + 1; }},
       {"half a head", true, [](LegacyState& s) { s.incoming[0].head.resize(kFixedBytes - 1); }},
