@@ -10,7 +10,7 @@ namespace ringside {
 
 namespace {
 // As long as no more than this part of the table is in use, apps are neither asked for nor counted: almost always.
-constexpr uint32_t kUnsharedPart = 8;
+constexpr uint32_t kUncountedPart = 8;
 // Where a smaller table is all there is, links alone share it.
 constexpr uint32_t kTooSmallToShareTwice = 64;
 }  // namespace
@@ -21,7 +21,7 @@ bool Engine::may_await(const Link& from, const Link& to, const Frame& request, S
   const uint32_t free = capacity - pending_.size();
   const uint32_t own = from.down.count;
   if (!may_take(own, 1, free, capacity)) return false;
-  if (pending_.size() <= capacity / kUnsharedPart || capacity < kTooSmallToShareTwice) return true;
+  if (pending_.size() <= capacity / kUncountedPart || capacity < kTooSmallToShareTwice) return true;
   if (from.role == LinkRole::kPeer) {
     *counted = sender_of(from, request);
     return may_take_within(pending_.counted(*counted), own, free, capacity);

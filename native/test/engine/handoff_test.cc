@@ -66,7 +66,7 @@ TEST(Handoff, NoDescriptorIsHeldTwiceAfterwards) {
 }
 
 TEST(Handoff, WhatIsNoSegmentAnyMoreCostsItsLinkOnly) {
-  constexpr uint32_t kRingBytes = shm::kMinRingBytes;
+  constexpr uint32_t kRingBytes = kMinRingBytes;
   const uint64_t handle = Handle{3, 1}.pack();
   Result<Segment> segment = Segment::create(kRingBytes);
   Result<AgentDoorbells> bells = AgentDoorbells::create();
