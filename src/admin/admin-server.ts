@@ -91,7 +91,8 @@ export function buildAdminApp(
 /** What there is, and what it says; docs/admin.md is written from it. */
 export const PATHS: Readonly<Record<string, string>> = {
   '/live': 'That the process answers, and for how long it has run: for a liveness probe.',
-  '/ready': 'Whether the agent can serve, 200 or 503, with the reasons: for a readiness probe.',
+  '/ready':
+    'Whether the agent can serve, 200 or 503, with the reasons, and `warnings` of what is wrong although it can: for a readiness probe.',
   '/agent': 'Version, commit, process, uptime, app and configuration of the agent that answers.',
   '/links': 'Connections to applications, other agents and programs: who, how, what is under way and queued.',
   '/clusters': 'Services and groups that are in use, each endpoint with its state.',

@@ -43,7 +43,7 @@ export class AgentMetrics {
   readonly #totals = new FlowTotals();
   readonly #engineCounters = new Set<string>();
   #look: Look = {
-    ready: { ok: false, reasons: [] },
+    ready: { ok: false, reasons: [], warnings: [] },
     links: [],
     clusters: [],
     limits: [],
@@ -116,8 +116,14 @@ export class AgentMetrics {
   }
 
   #defineState(): void {
-    this.#gauge('ringside_ready', 'Whether this agent may get traffic: 1 or 0.', [], (add) =>
+    this.#gauge('ringside_ready', 'Whether this agent can serve: 1 or 0.', [], (add) =>
       add({}, this.#look.ready.ok ? 1 : 0),
+    );
+    this.#gauge(
+      'ringside_warnings',
+      'What is wrong although this agent serves, such as a registry in trouble: lines of `warnings` in /ready.',
+      [],
+      (add) => add({}, this.#look.ready.warnings.length),
     );
     this.#gauge('ringside_links', 'Open links.', ['kind', 'role'], (add) => {
       for (const { kind, role } of this.#look.links) add({ kind, role }, 1);

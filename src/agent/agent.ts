@@ -47,7 +47,6 @@ export class Agent {
   readonly handedOver: Promise<void>;
   #onHandedOver: () => void = () => undefined;
   #handoff: HandoffView = { done: 0, failed: 0, last: null };
-  #registryProblem: string | null = null;
   /** While a new process is taking over: settles when that has failed. */
   #offering: { readonly failed: Promise<void>; readonly fail: () => void } | undefined;
   #draining = false;
@@ -125,12 +124,16 @@ export class Agent {
     return this.#handoff;
   }
 
-  /** Whether this agent should get traffic. */
+  /** Whether this agent can serve. */
   ready(): ReadyView {
     const reasons: string[] = [];
     if (this.#draining) reasons.push('the agent is draining');
-    if (this.#registryProblem !== null) reasons.push(`registry: ${this.#registryProblem}`);
-    return { ok: reasons.length === 0, reasons };
+    const { usable, place, problem, problemsBySource } = this.#registry;
+    if (!usable)
+      reasons.push(`registry unread: ${place} has not answered yet${problem === null ? '' : `: ${problem}`}`);
+    // With a good list requests find their way: no reason to send this agent none.
+    const warnings = problemsBySource.map((text) => `registry ${text}`);
+    return { ok: reasons.length === 0, reasons, warnings };
   }
 
   /**
@@ -246,7 +249,6 @@ export class Agent {
     const foreign = socket.path === defaultAgentSocket() ? whyForeignDirectory(socket.path) : undefined;
     if (foreign !== undefined) throw new Error(foreign);
     this.#registry = await openRegistry(registry, limits, (problem) => {
-      this.#registryProblem = problem;
       this.#deciders?.outbound.registryChanged();
       if (problem === null) this.log.info('the registry is well again');
       else this.log.warn({ problem }, 'the registry is in trouble; the last good list serves on');

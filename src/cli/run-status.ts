@@ -27,6 +27,8 @@ export async function runStatus({ admin, json }: { admin: string; json?: boolean
   }
   const { agent, ready, links, clusters, flows, counters, limits, registry, programs, handoff } = status;
   print(shownText(ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`));
+  // An agent of an older build names none.
+  for (const warning of ready.warnings ?? []) print(shownText(`warning: ${warning}`));
   if (agent !== undefined) print(identityLine(agent));
   print(shownText(registryLine(registry)));
   for (const { service, instances } of registry.protected) {

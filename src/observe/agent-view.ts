@@ -100,10 +100,12 @@ export interface IdentityView {
   configHash: string;
 }
 
-/** Whether this agent may get traffic, and if not, why not. */
+/** Whether this agent can serve, if not, why not, and what is wrong although it can. */
 export interface ReadyView {
   ok: boolean;
   reasons: string[];
+  /** Each begins with where it comes from and a colon, such as `registry redis:`, which stays the same while the words behind it change. */
+  warnings: string[];
 }
 
 /** The registry as this agent sees it. */

@@ -7,6 +7,7 @@ import { rmSync } from 'node:fs';
 import type { Logger } from '../observe/logger.js';
 import { errorText } from '../base/errors.js';
 import { lookAtAgent } from './agent-health.js';
+import type { HealthLook } from './agent-health.js';
 import { isOutcome } from './api.js';
 import type { Handoff, Outcome, Progress, Step, UpgradeRequest } from './api.js';
 import type { OpsConfig } from './config.js';
@@ -67,11 +68,11 @@ export class Jobs {
       if (isThere) await this.#check(version, this.versions.packageOf(version));
       else await this.#install(request);
       this.step('starting');
-      const wasReady = await this.#isReady();
+      const before = await this.#look();
       const handoff = await this.replace.by(version, { current: version, previous: current }, () =>
         this.step('handing over'),
       );
-      await this.probation(wasReady, handoff);
+      await this.probation(before, handoff);
     });
   }
 
@@ -117,10 +118,10 @@ export class Jobs {
   }
 
   /** Watches the agent that has just begun to serve, and ends the job. */
-  async probation(wasReady: boolean, handoff: Handoff | undefined): Promise<void> {
+  async probation(before: HealthLook | undefined, handoff: Handoff | undefined): Promise<void> {
     this.step('probation', handoff === undefined ? {} : { handoff });
     const run = this.supervisor.serving;
-    const options = { bounds: this.config.probation, admin: () => this.supervisor.admin, wasReady };
+    const options = { bounds: this.config.probation, admin: () => this.supervisor.admin, before };
     const failed =
       run === undefined
         ? 'the process is gone'
@@ -234,9 +235,9 @@ export class Jobs {
     this.progress.tell({ ...now, bytes, ...(totalBytes === undefined ? {} : { totalBytes }) });
   }
 
-  async #isReady(): Promise<boolean> {
+  async #look(): Promise<HealthLook | undefined> {
     const { admin, serving } = this.supervisor;
-    if (admin === null || serving === undefined) return false;
-    return (await lookAtAgent(admin, this.config.probation.answerMs)).ready;
+    if (admin === null || serving === undefined) return undefined;
+    return lookAtAgent(admin, this.config.probation.answerMs);
   }
 }

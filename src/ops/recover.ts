@@ -56,6 +56,6 @@ export function recover(
     } else if (served === before.current) jobs.end('failed', { detail: interrupted });
     else if (!supervisor.serving) await jobs.rollBack(`${interrupted}, and the agent with it`);
     else if (job.kind === 'rollback') jobs.end('done');
-    else await jobs.probation(false, handoff);
+    else await jobs.probation(undefined, handoff);
   });
 }

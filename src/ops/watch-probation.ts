@@ -2,15 +2,16 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Probation } from '../policy/probation.js';
 import type { AgentRun } from './agent-run.js';
-import { lookAtAgent } from './agent-health.js';
+import { lookAtAgent, whyUnwell } from './agent-health.js';
+import type { HealthLook } from './agent-health.js';
 import type { OpsConfig } from './config.js';
 
 export interface ProbationOptions {
   bounds: OpsConfig['probation'];
   /** Where its admin server answers; null: only the process is watched. */
   admin: () => string | null;
-  /** Whether the version before was ready; what never was need not be. */
-  wasReady: boolean;
+  /** What was seen of the version before; undefined if nothing is known of it. */
+  before: HealthLook | undefined;
   signal: AbortSignal;
 }
 
@@ -19,7 +20,7 @@ export interface ProbationOptions {
  * @throws when it was called off
  */
 export async function watchProbation(run: AgentRun, options: ProbationOptions): Promise<string | undefined> {
-  const { bounds, admin, wasReady, signal } = options;
+  const { bounds, admin, before, signal } = options;
   const probation = new Probation(bounds);
   const untilMs = performance.now() + bounds.seconds * 1000;
   const over = new AbortController();
@@ -29,10 +30,15 @@ export async function watchProbation(run: AgentRun, options: ProbationOptions): 
     const url = admin();
     let isWell = true;
     if (url !== null) {
-      const { problem, ready, reasons, ...counts } = await lookAtAgent(url, bounds.answerMs);
-      const unwell = problem ?? (wasReady && !ready ? `not ready: ${reasons.join('; ')}` : undefined);
+      const look = await lookAtAgent(url, bounds.answerMs);
+      const unwell = whyUnwell(look, before);
       isWell = unwell === undefined;
-      const failed = probation.judge({ ...counts, ...(unwell === undefined ? {} : { problem: unwell }) });
+      const { requests, failed: failedRequests } = look;
+      const failed = probation.judge({
+        requests,
+        failed: failedRequests,
+        ...(unwell === undefined ? {} : { problem: unwell }),
+      });
       signal.throwIfAborted();
       if (failed !== undefined && run.ending === undefined) return failed;
     }

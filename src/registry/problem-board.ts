@@ -8,6 +8,7 @@ const SHOWN = 5;
 
 /** See the file's head. */
 export class ProblemBoard {
+  static readonly #maxShown = 20;
   readonly #bySource = new Map<string, string>();
   readonly #onChange: (problem: string | null) => void;
   #current: string | null = null;
@@ -20,6 +21,13 @@ export class ProblemBoard {
   /** All problems in one text; null if there are none. */
   get current(): string | null {
     return this.#current;
+  }
+
+  /** Each problem behind its source, which stays the same while the words change; the first of them where there are many. */
+  get all(): string[] {
+    return [...this.#bySource]
+      .slice(0, ProblemBoard.#maxShown)
+      .map(([source, text]) => `${source.replace(/\s/g, ' ')}: ${text}`);
   }
 
   /** Says what is wrong with one source; null: nothing any more. */

@@ -50,6 +50,15 @@ export interface Registry {
   /** What is wrong with the registry now, in words for an operator; null if nothing is. */
   readonly problem: string | null;
 
+  /** The same one by one, each behind the name of its source and a colon; at most 20. */
+  readonly problemsBySource: readonly string[];
+
+  /**
+   * Whether it can be said who serves what: the registry has answered once, be it that nobody serves, or lists that an earlier
+   * process knew or left on disk are there. Stays so, whatever becomes of the registry.
+   */
+  readonly usable: boolean;
+
   /** What the registry of a process that takes over must know of this one; undefined where that is nothing. */
   export(): RegistryState | undefined;
 

@@ -33,10 +33,11 @@ describe('the admin server', () => {
   });
 
   it('says 503 with reasons while the agent is not ready, and lives on', async () => {
-    const view = fakeAgent({ ready: () => Promise.resolve({ ok: false, reasons: ['registry unreadable'] }) });
+    const notReady = { ok: false, reasons: ['registry unreadable'], warnings: [] };
+    const view = fakeAgent({ ready: () => Promise.resolve(notReady) });
     const ready = await get('/ready', view);
     expect(ready.statusCode).toBe(503);
-    expect(ready.json()).toEqual({ ok: false, reasons: ['registry unreadable'] });
+    expect(ready.json()).toEqual(notReady);
     expect((await get('/live', view)).json()).toMatchObject({ ok: true });
   });
 

@@ -31,7 +31,7 @@ export function fakeAgent(change: Partial<AgentView> = {}): AgentView {
         ...{ version: '1.2.3', commit: 'abcdef012345', node: 'v20.19.0', pid: 7, uptimeMs: 61_000 },
         ...{ app: 'shop', configHash: '0123456789ab' },
       }),
-    ready: () => Promise.resolve({ ok: true, reasons: [] }),
+    ready: () => Promise.resolve({ ok: true, reasons: [], warnings: [] }),
     links: () =>
       Promise.resolve([
         {

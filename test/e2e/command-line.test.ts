@@ -230,7 +230,7 @@ describe('status', () => {
       'programs',
       'handoff',
     ]);
-    expect(status['ready']).toEqual({ ok: true, reasons: [] });
+    expect(status['ready']).toEqual({ ok: true, reasons: [], warnings: [] });
     expect(status['links']).toContainEqual(
       expect.objectContaining({ app: 'server', kind: 'shm', role: 'app' }),
     );

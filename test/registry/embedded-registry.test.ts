@@ -402,6 +402,12 @@ describe('when somebody meddles', () => {
     expect(seen.lists).toEqual([[], ['a-1@1.0']]);
     await eventually(() => expect(registry.problem).toContain('the lease of a-1 cannot be renewed'));
     expect(registry.problem).toContain(`the registry's directory ${fixture.directory} cannot be read`);
+    // What it has read stays good.
+    expect(registry.usable).toBe(true);
+    expect(registry.problemsBySource).toEqual([
+      expect.stringMatching(/^directory: /),
+      expect.stringMatching(/^lease .*: /),
+    ]);
     expect(registry.problems).toHaveLength(2);
 
     rmSync(fixture.directory);
@@ -438,6 +444,8 @@ describe('when somebody meddles', () => {
     const clock = new ManualClock();
     const registry = await fixture.open({ clock });
     expect(registry.problems).toEqual([expect.stringContaining(`${fixture.directory} cannot be read`)]);
+    expect(registry.usable).toBe(false);
+    expect(registry.problemsBySource).toEqual([expect.stringMatching(/^directory: .* cannot be read/)]);
     const seen = recorder();
     registry.watch('orders', undefined, seen.listener);
     expect(seen.lists).toEqual([]);
@@ -445,6 +453,8 @@ describe('when somebody meddles', () => {
     rmSync(fixture.directory);
     clock.advance(SWEEP_MS);
     await eventually(() => expect(seen.lists).toEqual([[]]));
+    expect(registry.usable).toBe(true);
+    expect(registry.problemsBySource).toEqual([]);
     expect(registry.problem).toBe(null);
   });
 

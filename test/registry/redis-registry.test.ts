@@ -322,6 +322,7 @@ describe.skipIf(!hasRedis)('the Redis registry', { timeout: 60_000 }, () => {
       await until('the trouble to be named', () => near.problem?.includes(String(own.port)));
 
       const again = await registryOf({ address, cacheFile });
+      expect(again.usable).toBe(true);
       const cached = follow(again);
       expect(cached()).toMatchObject([{ id: 'a', zone: 'east' }]);
       expect(again.view()).toMatchObject({ connected: false, fromDisk: 1 });

@@ -84,7 +84,11 @@ function showAway(live: boolean, error: unknown): void {
 
 function draw(admin: string, before: WholeLook, after: WholeLook): string {
   const { agent, ready, limits } = after;
-  const state = ready.ok ? 'ready' : `not ready: ${ready.reasons.join('; ')}`;
+  // An agent of an older build names no warnings.
+  const wrong = ready.ok ? (ready.warnings ?? []) : ready.reasons;
+  const state = [ready.ok ? 'ready' : 'not ready', ...(wrong.length > 0 ? [wrong.join('; ')] : [])].join(
+    ': ',
+  );
   const full = limits
     .filter(({ used, max }) => used * 2 > max)
     .map(({ name, used, max }) => `${name} ${used}/${max}`);

@@ -101,6 +101,16 @@ export class EmbeddedRegistry implements Registry {
     return this.#board.current;
   }
 
+  /** See {@link Registry.problemsBySource}. */
+  get problemsBySource(): string[] {
+    return this.#board.all;
+  }
+
+  /** See {@link Registry.usable}. */
+  get usable(): boolean {
+    return this.#view.known;
+  }
+
   /** See {@link Registry.register}. */
   async register(claimed: Instance): Promise<Registration> {
     const instance = validInstance(claimed);

@@ -92,6 +92,8 @@ export class RedisRegistry implements Registry {
   /** Before this moment a lease that ended says nothing about its owner: Redis is, or was a moment ago, out of reach. */
   #doubtUntilMs = 0;
   #closed = false;
+  /** It has answered, or lists from elsewhere are there. */
+  #usable = false;
 
   constructor(options: RedisRegistryOptions) {
     this.#options = options;
@@ -140,6 +142,16 @@ export class RedisRegistry implements Registry {
   /** See {@link Registry.problem}. */
   get problem(): string | null {
     return this.#board.current;
+  }
+
+  /** See {@link Registry.problemsBySource}. */
+  get problemsBySource(): string[] {
+    return this.#board.all;
+  }
+
+  /** See {@link Registry.usable}. */
+  get usable(): boolean {
+    return this.#usable;
   }
 
   /** See {@link Registry.register}. */
@@ -191,6 +203,7 @@ export class RedisRegistry implements Registry {
   /** See {@link Registry.adopt}. */
   adopt({ doubtMs, services }: RegistryState): void {
     const nowMs = this.#clock.monotonicMs();
+    this.#usable ||= services.length > 0;
     this.#doubtUntilMs = Math.max(this.#doubtUntilMs, doubtMs === null ? Infinity : nowMs + doubtMs);
     for (const { service, offline, ...known } of services) {
       if (this.#watched.has(service) || this.#watched.size >= this.#options.maxServices) continue;
@@ -238,6 +251,7 @@ export class RedisRegistry implements Registry {
   }
 
   #onHealth(problem: string | null): void {
+    this.#usable ||= problem === null;
     if (problem !== null) this.#doubtUntilMs = Infinity;
     // Owners come back one by one, each by its next renewal.
     else if (this.#doubtUntilMs === Infinity)
@@ -353,6 +367,7 @@ export class RedisRegistry implements Registry {
       this.#board.set('cache', `${cacheFile} is not used: ${found.wrong}`);
       return;
     }
+    this.#usable = true;
     for (const [service, instances] of found.services) this.#cached.set(service, instances);
   }
 
