@@ -174,7 +174,7 @@ describe('who may connect', () => {
       const agent = await open('agent', { loopback: { allowUids: [nobody] } });
       const app = await mesh.app('app', { uid: nobody, env: { RINGSIDE_LOG: '1' } });
       await expect(app.connect(wayTo(agent, 'shm'), 'only-shm')).rejects.toMatchObject({
-        status: 'UNAVAILABLE',
+        status: 'PERMISSION_DENIED',
         mayHaveRun: false,
         message: expect.stringContaining(
           `uid ${nobody} may not use this agent: add it to socket.allowUids`,
@@ -239,7 +239,7 @@ describe('who may connect', () => {
     const app = await mesh.app('app');
     for (const given of [{}, { token: 'incorrect-horse' }, { token: `${token}x` }]) {
       await expect(app.connect({ ...wayTo(agent, 'tcp'), ...given })).rejects.toMatchObject({
-        status: 'UNAVAILABLE',
+        status: 'UNAUTHENTICATED',
         message: expect.stringContaining('the loopback port asks for a token') as string,
       });
     }
