@@ -6,9 +6,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MeshError, serve } from '../../src/index.js';
 import type { Server } from '../../src/index.js';
+import { FrameType } from '../../src/protocol/frame.js';
+import { encodeHeader } from '../../src/protocol/header.js';
 import { commandLine } from '../support/agent-process.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import { Mesh } from '../support/mesh.js';
+import { RawLink } from '../support/raw-link.js';
 import { RunningProcess } from '../support/running-process.js';
 
 // eslint-disable-next-line no-control-regex
@@ -19,12 +22,13 @@ const evilText = 'no such \u001b]0;owned\u0007thing\nringside: OK';
 const mesh = new Mesh();
 let agent: AgentProcess;
 let server: Server;
+let evil: RawLink;
 let admin: string[];
 let link: string[];
 beforeAll(async () => {
   agent = await mesh.agent('near', { log: { level: 'debug' } });
   server = await serve({
-    ...{ app: evilApp, service: 'ledger', agent: agent.socket, transport: 'unix' },
+    ...{ app: 'shop', service: 'ledger', agent: agent.socket, transport: 'unix' },
     methods: {
       large: () => 'x'.repeat(3_000_000),
       echo: (request) => request.body,
@@ -33,10 +37,14 @@ beforeAll(async () => {
       },
     },
   });
+  // No SDK of ours would call itself that.
+  evil = RawLink.hello(agent.socket, { header: encodeHeader({ sourceApp: evilApp }) });
+  await evil.frame(FrameType.welcome);
   admin = ['--admin', agent.adminUrl];
   link = ['--agent', agent.socket];
 });
 afterAll(async () => {
+  evil.socket.destroy();
   await server.close();
   await mesh.close();
 });

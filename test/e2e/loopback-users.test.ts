@@ -51,7 +51,7 @@ describe.skipIf(!asRoot)('a user whom the configuration does not name', () => {
     const agent = await open();
     await mesh.server('server', agent, { service: 'ledger' });
     const thief = await mesh.app('thief', { uid: stranger });
-    const refused = { status: 'UNAVAILABLE', message: expect.stringContaining(refusal) as string };
+    const refused = { status: 'PERMISSION_DENIED', message: expect.stringContaining(refusal) as string };
     await expect(thief.connect(wayTo(agent, 'tcp'))).rejects.toMatchObject(refused);
     await expect(thief.serve({ ...wayTo(agent, 'tcp'), service: 'ledger' })).rejects.toMatchObject(refused);
     expect(register(agent.loopback, stranger)).toContain(`-NOPERM ${refusal}`);
