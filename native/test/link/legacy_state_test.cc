@@ -293,7 +293,7 @@ INSTANTIATE_TEST_SUITE_P(Callees, MovingLegacyLink, ::testing::Combine(::testing
 /// A state that a caller's link can be in: the second of three commands is answered, a large request and a large reply are on their way.
 LegacyState sound_caller() {
   LegacyState state;
-  state.caller.push_back({true, false, false, 5, 9, {{6, "+x\r\n"}}, {4}});
+  state.caller.push_back({true, false, false, 5, 9, {{6, "+x\r\n"}}, {4}, {}});
   state.outgoing.push_back({7, 1'000, "rest"});
   FixedPart head;
   head.type = FrameType::kResponse;
