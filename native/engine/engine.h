@@ -383,6 +383,7 @@ class Engine final : public FrameSink, public InstanceHooks {
   LinkShares link_shares_;
   std::array<std::deque<Handle>, kLinkSides> silent_;  // those that may have said nothing yet, in the order they came in
   std::unordered_map<uint32_t, uint32_t> links_of_uid_;
+  std::unordered_map<uint32_t, uint32_t> tcp_links_of_uid_;  // of those, the ones over TCP
   std::unordered_map<std::string, uint32_t> links_of_address_;  // of peers, see count_in()
   std::vector<Listener> listeners_;
   Upstreams upstreams_;

@@ -182,6 +182,7 @@ void Engine::let_go() {
   link_shares_ = LinkShares(options_.max_links);
   for (std::deque<Handle>& silent : silent_) silent.clear();
   links_of_uid_.clear();
+  tcp_links_of_uid_.clear();
   links_of_address_.clear();
   listeners_.clear();
   listeners_paused_ = false;

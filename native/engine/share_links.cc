@@ -19,6 +19,9 @@ LinkSide side_of(LinkKind kind, LinkRole role) {
   return kind == LinkKind::kTcp ? LinkSide::kTcpApps : LinkSide::kSocketApps;
 }
 
+/// From how many on a user's links are shared between the socket and TCP.
+constexpr uint32_t kTooFewOfUidToShare = 64;
+
 /// Which of the bounds on links from one place a link counts for.
 bool counts_for_address(const Link& link) { return link.kind == LinkKind::kTcp && link.role == LinkRole::kPeer; }
 
@@ -56,7 +59,10 @@ bool Engine::has_slot() const { return !free_links_.empty() || links_.size() < o
 void Engine::count_in(const Link& link) {
   live_links_++;
   link_shares_.take(side_of(link));
-  if (counts_for_uid(link)) links_of_uid_[link.uid]++;
+  if (counts_for_uid(link)) {
+    links_of_uid_[link.uid]++;
+    if (link.kind == LinkKind::kTcp) tcp_links_of_uid_[link.uid]++;
+  }
   if (counts_for_address(link)) links_of_address_[host_of(link.peer)]++;
   if (link.state == LinkState::kOpening && link.role != LinkRole::kUpstream) note_silent(link);
 }
@@ -64,7 +70,10 @@ void Engine::count_in(const Link& link) {
 /// The link is gone; its place is given back when its slot is free.
 void Engine::count_out(const Link& link) {
   live_links_--;
-  if (counts_for_uid(link) && --links_of_uid_[link.uid] == 0) links_of_uid_.erase(link.uid);
+  if (counts_for_uid(link)) {
+    if (--links_of_uid_[link.uid] == 0) links_of_uid_.erase(link.uid);
+    if (link.kind == LinkKind::kTcp && --tcp_links_of_uid_[link.uid] == 0) tcp_links_of_uid_.erase(link.uid);
+  }
   if (!counts_for_address(link)) return;
   const auto it = links_of_address_.find(host_of(link.peer));
   if (--it->second == 0) links_of_address_.erase(it);
@@ -123,6 +132,15 @@ std::string Engine::make_room(LinkKind kind, LinkRole role, uint32_t uid, const 
         !end_silent(side, [&](const Link& link) { return counts_for_uid(link) && link.uid == uid; })) {
       return "uid " + std::to_string(uid) + " has " + std::to_string(options_.max_links_per_uid) +
              " links, which is the bound limits.linksPerUid";
+    }
+  }
+  // Whatever a user's processes do over TCP, his applications find the socket open.
+  if (uid != UINT32_MAX && side == LinkSide::kTcpApps && options_.max_links_per_uid >= kTooFewOfUidToShare) {
+    const auto over_tcp = tcp_links_of_uid_.find(uid);
+    if (over_tcp != tcp_links_of_uid_.end() && over_tcp->second >= options_.max_links_per_uid / 2 &&
+        !end_silent(side, [&](const Link& link) { return link.uid == uid; })) {
+      return "uid " + std::to_string(uid) + " has " + std::to_string(over_tcp->second) +
+             " links over TCP, half of limits.linksPerUid: the others are for the unix socket";
     }
   }
   if (has_slot() && link_shares_.has_room(side)) return {};

@@ -111,7 +111,10 @@ void Engine::resume_one(uint32_t slot) {
       HeaderView view;
       const bool readable = parse_header(frame.header(), frame.header_bytes(), &view) == nullptr;
       if (clusters_.find(cluster) == nullptr) {  // forgotten, as nobody serves it: it is asked for anew
-        if (readable) route(link, frame, link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound, view, waited.arrived_ns, false);
+        if (!readable) continue;
+        frame.fixed.timeout_ms = static_cast<uint32_t>(std::max<int64_t>(1, (waited.deadline_ns - now_ns_ + kNsPerMs - 1) / kNsPerMs));
+        patch_timeout_ms(frame.head, frame.fixed.timeout_ms);
+        route(link, frame, link->role == LinkRole::kApp ? Direction::kOutbound : Direction::kInbound, view, now_ns_, false);
         continue;
       }
       forward(downstream, frame, waited.flow, cluster, waited.deadline_ns, waited.arrived_ns, 0, readable ? RequestName::of(view) : RequestName{});

@@ -333,7 +333,8 @@ const limits = z.strictObject({
       "Links of all kinds. From 64 on they are shared: applications over TCP hold half of them at most, those on the socket and other agents four fifths each, and a part is kept for the agent's own links and for applications on its socket. Where there is no room, connections that have said nothing yet go first.",
   }),
   linksPerUid: integer(1, 65_536, 1_024, {
-    means: 'Links to the processes of one user, finished or still opening.',
+    means:
+      'Links to the processes of one user, finished or still opening. From 64 on half of them at most over TCP, so that the socket stays open to his applications.',
   }),
   linksPerAddress: integer(1, 65_536, 1_024, {
     means:

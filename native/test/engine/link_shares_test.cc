@@ -140,5 +140,23 @@ TEST(LinkShares, SilentConnectionsOfTheSameUserOrAddressMakeRoomWithinItsBound) 
   for (const int kept : {1, 2, 4, 5}) EXPECT_FALSE(silent[static_cast<size_t>(kept)].has_ended()) << kept;
 }
 
+TEST(LinkShares, WhatAUserOpensOverTcpLeavesRoomForHisAppsOnTheSocket) {
+  EngineOptions options;
+  options.max_links_per_uid = 64;
+  options.loopback_any_uid = true;
+  EngineBox box(std::move(options));
+  box.listen_unix_socket();
+  const uint16_t loopback = box.listen_tcp_port(LinkRole::kApp);
+  std::vector<Wire> greedy;
+  for (int i = 0; i < 70; i++) {
+    greedy.push_back(Wire::tcp(loopback));
+    greedy.back().send(hello("greedy"));
+  }
+  box.turn_until([&] { return box.engine.counters().links_refused == 70 - 32; });
+  EXPECT_NE(greedy.back().take().text().find("limits.linksPerUid"), std::string::npos);
+  Wire victim = box.app("victim");
+  EXPECT_TRUE(victim.valid());
+}
+
 }  // namespace
 }  // namespace ringside
