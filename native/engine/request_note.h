@@ -41,7 +41,7 @@ class RequestNote {
  private:
   static uint8_t copy(char* to, size_t room, std::string_view from) {
     const size_t bytes = std::min(room, from.size());
-    std::memcpy(to, from.data(), bytes);
+    if (bytes > 0) std::memcpy(to, from.data(), bytes);
     return static_cast<uint8_t>(bytes);
   }
 
